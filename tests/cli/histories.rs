@@ -217,7 +217,8 @@ fn seconds(time: &Value) -> i64 {
 
 macro_rules! ensure {
     ($holds:expr, $($words:tt)*) => {
-        if !$holds {
+        let holds: bool = $holds;
+        if !holds {
             return Err(format!($($words)*));
         }
     };
@@ -475,6 +476,9 @@ fn everybody_is_notified(history: &History, stories: &BTreeMap<i64, Story>) -> R
     Ok(())
 }
 
+/// Changes a history, if it has what it takes.
+type Mistake<'m> = dyn Fn(&mut History) -> Option<()> + 'm;
+
 /// A history that is not right is found out: each of these changes one thing, if it is there to be changed. Returns how many.
 fn mistakes_are_seen(history: &History) -> usize {
     let has = |action: &'static str| move |entry: &&mut Value| entry["action"] == action;
@@ -483,18 +487,23 @@ fn mistakes_are_seen(history: &History) -> usize {
         let place = inbox.iter().position(|item| item["event"] == "request.submitted")?;
         Some(inbox.remove(place))
     };
-    let mistakes: [(&str, &dyn Fn(&mut History) -> Option<()>); 8] = [
-        ("a lost entry", &|history| Some(drop(history.log.remove(history.log.len() / 2)))),
+    let mistakes: [(&str, &Mistake<'_>); 8] = [
+        ("a lost entry", &|history| {
+            history.log.remove(history.log.len() / 2);
+            Some(())
+        }),
         ("an acknowledgement without an entry", &|history| {
             let again = history.seen.iter().find(|seen| seen.did("request") && seen.code == 0)?.clone();
-            Some(history.seen.push(again))
+            history.seen.push(again);
+            Some(())
         }),
         ("a second decision", &|history| {
             let mut again = history.log.iter_mut().find(has("grant.started"))?.clone();
             again["seq"] = (history.log.len() + 1).into();
             again["at"] = history.log.last()?["at"].clone();
             again["detail"]["starts_at"] = again["at"].clone();
-            Some(history.log.push(again))
+            history.log.push(again);
+            Some(())
         }),
         ("an approval by the requester", &|history| {
             let approved = history.log.iter_mut().find(has("request.approved"))?["request"].clone();
@@ -506,7 +515,8 @@ fn mistakes_are_seen(history: &History) -> usize {
         ("a lost notification", &|history| of_inbox(history).map(drop)),
         ("a notification twice", &|history| {
             let item = of_inbox(history)?;
-            Some(history.inboxes.get_mut("ana")?.extend([item.clone(), item]))
+            history.inboxes.get_mut("ana")?.extend([item.clone(), item]);
+            Some(())
         }),
         ("access after the end", &|history| {
             let is_allowed = |seen: &&mut Seen| seen.did("check") && seen.code == 0 && seen.login.starts_with("bob");
@@ -514,7 +524,10 @@ fn mistakes_are_seen(history: &History) -> usize {
             (seen.begun, seen.ended) = (seen.begun + 4000.0, seen.ended + 4000.0);
             Some(())
         }),
-        ("a command that hangs", &|history| Some(history.seen.first_mut()?.ended += MOST)),
+        ("a command that hangs", &|history| {
+            history.seen.first_mut()?.ended += MOST;
+            Some(())
+        }),
     ];
     let mut seen = 0;
     for (name, make) in mistakes {

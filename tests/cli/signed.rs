@@ -515,7 +515,8 @@ fn nobody_who_writes_the_file_forges_an_approval() {
     let not_hers =
         |id: u32, why: &str| format!("the signature is not alice's for this approval of request {id}: {why}");
     let not_these = "it does not sign these terms";
-    let edited = |edit: &dyn Fn(&mut Vec<String>, &[usize], &Signing)| -> Vec<String> {
+    type Edit<'e> = &'e dyn Fn(&mut Vec<String>, &[usize], &Signing);
+    let edited = |edit: Edit<'_>| -> Vec<String> {
         let signing = history();
         let mut all = bodies(&signing.world);
         let places = approvals(&all);

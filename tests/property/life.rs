@@ -731,8 +731,8 @@ fn lives(home: &Path) {
 
     let fresh = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 >> 10;
     let first = number("ACCESS_SEED").unwrap_or_else(fresh);
-    let each = number("ACCESS_LIFE_DAYS").unwrap_or(15);
-    let all = number("ACCESS_DAYS").unwrap_or(30);
+    let each = number("ACCESS_LIFE_DAYS").unwrap_or(10);
+    let all = number("ACCESS_DAYS").unwrap_or(20);
     let tally = Tally::default();
     let (mut days, mut steps, mut messages, mut entries) = (0, 0, 0, 0);
     let begun = std::time::Instant::now();
