@@ -181,7 +181,12 @@ pub fn salvage_log(store: Store, file: &Path, anew: Option<EngineAccess>) -> Res
 fn write_lines(store: &Store, after: i64, path: &Path) -> Result<u64, Failure> {
     let draft = beside(path, &format!(".new-{}", std::process::id()));
     let written = write_draft(store, after, &draft).and_then(|count| {
-        move_into_place(&draft, path)?;
+        move_into_place(&draft, path).map_err(|error| match error {
+            Error::Exists { path } => {
+                Failure::new(Kind::Io, format!("{} exists already", path.display())).hint("name another file")
+            }
+            other => other.into(),
+        })?;
         Ok(count)
     });
     // There may be none.
