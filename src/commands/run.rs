@@ -10,9 +10,9 @@ use std::time::{Duration as Wait, Instant};
 use anyhow::Result;
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use signal_hook::iterator::Signals;
 
 use super::Run;
 use super::app::App;
@@ -157,6 +157,7 @@ impl App {
     fn run_while(&mut self, words: &[OsString], resource: &Resource, access: Entitlement) -> Result<u8> {
         let Some((program, arguments)) = words.split_first() else { return Ok(0) };
         self.printer.flush()?;
+        let mut signals = catch_signals()?;
         let mut child = match Command::new(program).args(arguments).spawn() {
             Ok(child) => child,
             Err(error) => {
@@ -165,7 +166,7 @@ impl App {
                 return Ok(code);
             }
         };
-        let watched = self.watch_command(&mut child, resource, access);
+        let watched = self.watch_command(&mut child, &mut signals, resource, access);
         if watched.is_err() {
             // Nobody would notice the end of access.
             end(&mut child)?;
@@ -174,15 +175,13 @@ impl App {
     }
 
     /// Watches the command until it ends or access does. Returns the exit code.
-    fn watch_command(&mut self, child: &mut Child, resource: &Resource, access: Entitlement) -> Result<u8> {
-        // Ctrl-C goes to the command too, which decides what it means. Other signals are passed on. They are blocked only now,
-        // because the command inherits what is blocked.
-        let passed_on = [Signal::SIGTERM, Signal::SIGHUP];
-        let mut signals = SigSet::from_iter(passed_on);
-        signals.extend([Signal::SIGINT, Signal::SIGQUIT]);
-        signals.thread_block().map_err(std::io::Error::from)?;
-        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        let received = SignalFd::with_flags(&signals, flags).map_err(std::io::Error::from)?;
+    fn watch_command(
+        &mut self,
+        child: &mut Child,
+        signals: &mut Signals,
+        resource: &Resource,
+        access: Entitlement,
+    ) -> Result<u8> {
         let mut watch = Watch {
             until: access.until,
             request: access.request,
@@ -194,9 +193,9 @@ impl App {
             if let Some(status) = child.try_wait()? {
                 return Ok(code(status));
             }
-            while let Ok(Some(signal)) = received.read_signal() {
-                let signal = Signal::try_from(signal.ssi_signo.cast_signed()).ok();
-                if let Some(signal) = signal.filter(|signal| passed_on.contains(signal)) {
+            for signal in signals.pending().filter_map(|signal| Signal::try_from(signal).ok()) {
+                // Ctrl-C goes to the command too, which decides what it means.
+                if !FROM_TERMINAL.contains(&signal) {
                     send(child, signal);
                 }
             }
@@ -258,6 +257,20 @@ struct Watch {
     warned: Option<Timestamp>,
     checked: Instant,
     outage: Outage,
+}
+
+/// Signals that the command gets from the terminal itself.
+const FROM_TERMINAL: [Signal; 2] = [Signal::SIGINT, Signal::SIGQUIT];
+
+/// Catches what would end this process, before the command starts: else a signal that comes meanwhile ends this process alone, and nobody
+/// sees to the end of access. What is ignored, as under nohup, stays so, for the command too.
+fn catch_signals() -> std::io::Result<Signals> {
+    // `SigIgn:`, with a bit for each signal: proc_pid_status(5).
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let caught = FROM_TERMINAL.into_iter().chain([Signal::SIGTERM, Signal::SIGHUP]);
+    Signals::new(caught.map(|signal| signal as i32).filter(|signal| ignored & (1 << (signal - 1)) == 0))
 }
 
 fn send(child: &Child, signal: Signal) {

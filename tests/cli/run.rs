@@ -136,6 +136,25 @@ fn the_end_ends_the_command_after_a_warning_and_an_extension_does_not() {
     assert!(err.contains("ends in") && err.contains("access extend 1"), "{err}");
 }
 
+/// One that comes while the command starts does not leave it behind, running after the end of access.
+#[test]
+fn a_signal_while_the_command_starts_ends_it_too() {
+    let world = World::sample();
+    world.grant("bob", RESOURCE, "alice", &[]);
+    for _ in 0..10 {
+        let running = piped(world.command("bob", &["run", RESOURCE, "--", "sleep", "60"]));
+        let id = running.id();
+        let children = || std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        let mut found = children();
+        while found.is_empty() {
+            found = children();
+        }
+        kill(Pid::from_raw(i32::try_from(id).unwrap()), Signal::SIGTERM).unwrap();
+        assert_eq!(ended(running).0, 128 + 15);
+        assert!(kill(Pid::from_raw(found.trim().parse().unwrap()), None).is_err(), "the command goes on");
+    }
+}
+
 #[test]
 fn signals_reach_the_command() {
     let world = World::sample();
