@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,10 @@ use crate::host::{
     within,
 };
 
-/// All that stands in the database's folder, by name, size and hash.
+/// All that is in the database's folder, by name, size and hash, once no server's process has the database open.
 fn stands() -> String {
+    let is_closed = || !Path::new(&format!("{DATABASE}-wal")).exists();
+    within(Duration::from_secs(20), is_closed, "the server's processes end");
     root("sh", &["-c", "cd /var/lib/access && stat -c '%n %U %G %a %s' * && sha256sum access.db*"]).ok().out
 }
 

@@ -24,7 +24,7 @@ const EMERGENCY: &str =
 /// What is asked, by whom, of a host on which bob has orders-db by request 1, waits for `prod` by request 2, and carol, whose name
 /// is mallory, has an emergency's access by request 3.
 const ASKED: [(&str, &str); 13] = [
-    ("carol", "request target:orders-db --reason x"),
+    ("carol", "request target:orders-db --reason x --duration 2h"),
     ("bob", "extend 1 --reason more"),
     ("bob", "edit 2 --reason other"),
     ("bob", "withdraw 2"),
