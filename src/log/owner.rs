@@ -1,6 +1,7 @@
 //! What only the owner of the log's database may ask of it.
 
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::SQL;
@@ -55,7 +56,11 @@ impl Engine {
             let grant = "SELECT format('GRANT access_host TO %I', $1::text)";
             let grant = client.query_typed(grant, &[(&role, Type::TEXT)]).await?;
             if let Some(row) = grant.first() {
-                client.batch_execute(row.try_get(0)?).await?;
+                match client.batch_execute(row.try_get(0)?).await {
+                    // The owner of another log on this server let the same role in at this moment: it has what it needs.
+                    Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {}
+                    granted => granted?,
+                }
             }
             Ok(())
         });

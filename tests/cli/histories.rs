@@ -75,6 +75,7 @@ pub struct Seen {
     pub args: Vec<String>,
     pub code: i32,
     pub out: Value,
+    pub err: String,
 }
 
 impl Seen {
@@ -119,11 +120,11 @@ fn now() -> f64 {
 
 fn one(program: &Program, login: &str, args: &[&str]) -> Seen {
     let begun = now();
-    let (code, out, _) = program(login, args);
+    let (code, out, err) = program(login, args);
     let ended = now();
     let out = serde_json::from_str(&out).unwrap_or(Value::Null);
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-    Seen { begun, ended, login: login.to_owned(), args, code, out }
+    Seen { begun, ended, login: login.to_owned(), args, code, out, err }
 }
 
 /// A command that somebody might give. `last`: the last request that anybody knows of.
@@ -252,7 +253,7 @@ pub fn check(history: &History) -> Result<Figures, String> {
     lengths.sort_by(f64::total_cmp);
     for seen in &history.seen {
         let is_known = [0, 1, 3, 4, 5, 75].contains(&seen.code) && (seen.code != 1 || seen.did("check"));
-        ensure!(is_known, "an exit that should not be: {seen:?}");
+        ensure!(is_known, "an exit that should not be: {seen:?}: {}", seen.err);
         ensure!(seen.ended - seen.begun < MOST, "somebody waits too long: {seen:?}");
     }
     Ok(Figures {
