@@ -783,7 +783,8 @@ class Benches:
         past = (past + 1) // 100 - 1 if self.options.quick else past
         login = pwd.getpwuid(os.getuid()).pw_name
         subprocess.run([earlier / "fill", "create", then, login, str(past), str(lapsed), str(pending)], check=True)
-        if last_seq(now) != last_seq(then):
+        # The key that signs checkpoints may be an entry of one of them.
+        if abs(last_seq(now) - last_seq(then)) > 1:
             fail("row 16: the two files do not have the same number of entries")
         prove = lambda program, db: lambda _: self.place.run([program, "--db", db, "--as", "alice", "audit", "verify"])
         runs = self.turns(9, prove(ACCESS, now), prove(earlier / "access", then))
