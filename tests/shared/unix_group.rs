@@ -337,9 +337,8 @@ fn a_process_with_a_subordinate_user_id_counts_and_ends_too() {
     hers.wait().unwrap();
 }
 
-/// In a container of a user, where the groups can be given up: the first thread does so, and the other one keeps them.
-const GIVES_UP: &str = "import ctypes, os, platform, threading, time; open('ready', 'w')
-while os.getuid() != 0: time.sleep(0.05)
+/// In a container of a user, where groups can be given up: the first thread does so, and the other one keeps them.
+const GIVES_UP: &str = "import ctypes, platform, threading, time
 threading.Thread(target=time.sleep, args=(300,)).start()
 ctypes.CDLL(None).syscall({'x86_64': 116, 'aarch64': 159}[platform.machine()], 0, None)
 open('gives-up', 'w'); time.sleep(300)";
@@ -350,7 +349,10 @@ fn a_process_hides_neither_by_its_name_nor_by_its_first_thread() {
     assert_eq!(GROUPS.grant("bob", "orders"), done());
     let python = |program: &str| session("bob", &format!("cd ~bob; exec python3 -c \"{program}\""));
     let mut hidden: Vec<Child> = HIDING.iter().map(|(_, program)| python(program)).collect();
-    let in_namespace = session("bob", &format!("cd ~bob; exec unshare --user python3 -c \"{GIVES_UP}\""));
+    fs::write(ready("gives-up.py"), GIVES_UP).unwrap();
+    let line = "cd ~bob; exec unshare --user sh -c 'touch ready; until [ $(id -u) = 0 ]; do sleep 0.05; done; \
+                exec python3 gives-up.py'";
+    let in_namespace = session("bob", line);
     until_ready("ready");
     for (kind, number) in [("gid", user("bob").gid.as_raw()), ("uid", user("bob").uid.as_raw())] {
         fs::write(format!("/proc/{}/{kind}_map", in_namespace.id()), format!("0 {number} 1\n")).unwrap();
