@@ -9,6 +9,7 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use super::markdown;
 use crate::commands::Cli;
+use crate::files;
 use crate::time_input;
 
 /// Writes a page for `access`, one for each subcommand and one for each file format. Returns their number.
@@ -16,8 +17,7 @@ pub fn write_man_pages(folder: &Path) -> Result<usize> {
     fs::create_dir_all(folder).with_context(|| format!("{} can't be created", folder.display()))?;
     let pages = man_pages();
     for (name, page) in &pages {
-        let path = folder.join(name);
-        fs::write(&path, page).with_context(|| format!("{} can't be written", path.display()))?;
+        files::replace(&folder.join(name), page.as_bytes(), 0o644)?;
     }
     Ok(pages.len())
 }
