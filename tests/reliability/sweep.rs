@@ -117,7 +117,7 @@ impl Prepared {
         // Nothing, or the whole file: never an empty one.
         if database.exists() {
             let file = database.to_str().unwrap();
-            let verified = world.run("root", &["--db", file, "--as", "olivia", "audit", "verify"]);
+            let verified = world.run("root", &["--db", file, "--as", self.scenario.auditor(), "audit", "verify"]);
             assert_eq!(verified.code, 0, "{point}: {ran:?}\n{verified:?}");
         }
     }
