@@ -96,6 +96,10 @@ impl Run for ReportArgs {
         }
         Ok(u8::from(!verify.ok))
     }
+
+    fn changes(&self) -> bool {
+        self.csv.is_some() || self.html.as_deref().is_some_and(|file| file != Path::new("-"))
+    }
 }
 
 impl App {
