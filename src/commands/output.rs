@@ -49,8 +49,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         not_written(path, &error)
     })?;
     // One that appears meanwhile is not replaced.
-    let written =
-        file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::hard_link(&place.draft, path));
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::hard_link(&place.draft, path));
     written.map_err(|error| not_written(path, &error))?;
     sync_name(path)
 }
