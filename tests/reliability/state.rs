@@ -37,7 +37,7 @@ impl State {
     /// The same without what connectors failed to do, and who was notified of it.
     #[must_use]
     pub fn without_failures(self) -> State {
-        let stays = |line: &&str| !line.contains("|provisioning.failed|") && !["notification", "outbox"].contains(line);
+        let stays = |line: &&str| !line.contains("provisioning.failed") && !["notification", "outbox"].contains(line);
         let reduce = |content: String| content.lines().filter(stays).collect::<Vec<_>>().join("\n");
         State(self.0.into_iter().map(|(name, content)| (name, reduce(content))).collect())
     }
