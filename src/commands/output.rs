@@ -139,14 +139,18 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_is_a_new_file_with_a_name_of_its_own() {
+    fn what_a_killed_run_left_is_in_nobodys_way() {
+        let path = Path::new("/folder/page.html");
+        assert_ne!(OutputDraft::beside(path).unwrap().draft, OutputDraft::beside(path).unwrap().draft);
+    }
+
+    #[test]
+    fn somebody_elses_draft_is_neither_used_nor_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, target) = (folder.path().join("page.html"), folder.path().join("target"));
-        let (one, other) = (OutputDraft::beside(&path).unwrap(), OutputDraft::beside(&path).unwrap());
-        assert_ne!(one.draft, other.draft, "what a killed run left is in nobody's way");
-        symlink(&target, &one.draft).unwrap();
-        assert_eq!(private_file(&one.draft).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        assert!(!target.exists());
+        let (draft, target) = (folder.path().join("draft"), folder.path().join("target"));
+        symlink(&target, &draft).unwrap();
+        assert_eq!(private_file(&draft).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(!target.exists() && draft.is_symlink());
     }
 
     #[test]
