@@ -1,7 +1,7 @@
 //! `access connector unix-group`, with real users, groups and processes.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -73,6 +73,17 @@ fn a_member_is_in_the_group_and_then_is_not() {
     }
     assert_eq!(fs::read_to_string("/etc/group").unwrap(), before, "what was there before stays");
     root("grpck", &["-r"]).ok();
+}
+
+#[test]
+fn a_revoke_lasts_before_it_is_done() {
+    let Some(_host) = host() else { return };
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    // The second: as after a run that was killed before it synced.
+    for _ in 0..2 {
+        GROUPS.revoke_lasts("bob", "orders", Path::new("/etc"));
+        assert!(!is_in("bob", "orders"));
+    }
 }
 
 #[test]
