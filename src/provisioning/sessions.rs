@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use nix::unistd::{Pid, getpid, getppid};
+use nix::unistd::{Pid, User, getpid, getppid};
 
 use super::process_table::{Found, audit_session, boot, find, processes, session_scope, user_ids};
 use super::view::{ReconcileState, ReconcileView};
 use crate::backend::Backend;
 use crate::config::SESSIONS;
-use crate::connectors::{account, processes::end};
+use crate::connectors::{NotDone, account, processes::end};
 use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
 use crate::domain::name::Name;
@@ -195,6 +195,12 @@ impl SessionRun<'_> {
                 self.journal.turn_session(session.id, TrackedState::Open, TrackedState::Ending)?;
                 ending.push((session, members));
             } else if !has_processes {
+                if let Some(why) = members.unknown() {
+                    if verdict == SessionVerdict::End {
+                        (self.show)(view(&session, ReconcileState::RevokeFailed, Some(why))?)?;
+                    }
+                    continue;
+                }
                 let how = if session.state == TrackedState::Ending { SessionEnd::Ended } else { SessionEnd::Gone };
                 over.push((session, how));
             } else if !table.has_leader(&session.processes) {
@@ -244,10 +250,13 @@ impl SessionRun<'_> {
         let mut over = Vec::new();
         for (session, mut members) in ending {
             match members.find(&table).as_slice() {
-                [] => {
-                    (self.show)(view(&session, ReconcileState::Revoked, None)?)?;
-                    over.push((session, SessionEnd::Ended));
-                }
+                [] => match members.unknown() {
+                    None => {
+                        (self.show)(view(&session, ReconcileState::Revoked, None)?)?;
+                        over.push((session, SessionEnd::Ended));
+                    }
+                    Some(why) => (self.show)(view(&session, ReconcileState::RevokeFailed, Some(why))?)?,
+                },
                 [first, rest @ ..] => {
                     let why = format!("process {first} and {} more of the session did not end", rest.len());
                     (self.show)(view(&session, ReconcileState::RevokeFailed, Some(why))?)?;
@@ -327,16 +336,25 @@ fn is_leader(found: &Found, processes: &SessionProcesses) -> bool {
 /// scope. What belonged to it once is not lost when its parent ends first.
 struct Members {
     processes: SessionProcesses,
-    /// The user IDs of the login. Without the leader, only processes of these belong to it.
-    uids: Vec<RangeInclusive<u32>>,
+    /// The user IDs of the login. Without the leader, only processes of these belong to it. Err: why they can't be found out now.
+    uids: Result<Vec<RangeInclusive<u32>>, String>,
     seen: BTreeSet<(Pid, u64)>,
 }
 
 impl Members {
     fn of(session: &TrackedSession) -> Members {
-        let user = account::of(&session.login).ok().filter(|user| !user.uid.is_root());
-        let uids = user.and_then(|user| account::user_ids(&user).ok()).unwrap_or_default();
+        let ids = |user: User| if user.uid.is_root() { Ok(Vec::new()) } else { account::user_ids(&user) };
+        let uids = match account::of(&session.login).and_then(ids) {
+            Ok(uids) => Ok(uids),
+            Err(NotDone::Later(why)) => Err(why),
+            Err(NotDone::Failed(_)) => Ok(Vec::new()),
+        };
         Members { processes: session.processes.clone(), uids, seen: BTreeSet::new() }
+    }
+
+    /// Why there may be processes that are not found.
+    fn unknown(&self) -> Option<String> {
+        self.uids.as_ref().err().filter(|_| !leaves_nothing(&self.processes)).cloned()
     }
 
     fn find(&mut self, table: &Snapshot) -> Vec<Pid> {
@@ -362,7 +380,8 @@ impl Members {
             let SessionProcesses { audit_session, scope, .. } = &self.processes;
             let by_audit = audit_session.is_some() && belonging.audit_session == *audit_session;
             let by_scope = scope.is_some() && belonging.scope == *scope;
-            let is_theirs = belonging.uids.iter().any(|uid| self.uids.iter().any(|range| range.contains(uid)));
+            let ranges = self.uids.as_deref().unwrap_or_default();
+            let is_theirs = belonging.uids.iter().any(|uid| ranges.iter().any(|range| range.contains(uid)));
             (by_audit || by_scope) && is_theirs
         };
         // All others are below the first process.
@@ -383,7 +402,7 @@ mod tests {
 
     fn members(audit_session: Option<u32>) -> Members {
         let processes = SessionProcesses { pid: 100, started: 7, boot: "b".into(), audit_session, scope: None };
-        Members { processes, uids: vec![1001..=1001], seen: BTreeSet::new() }
+        Members { processes, uids: Ok(vec![1001..=1001]), seen: BTreeSet::new() }
     }
 
     fn pids(found: &[Pid]) -> Vec<i32> {

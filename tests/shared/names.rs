@@ -7,48 +7,58 @@ use std::time::{Duration, Instant};
 
 use crate::host::{ACCESS, Host, Start, access, as_user, python, root, run, user};
 
-/// Acts for the processes of one user alone, as /etc/nss-test says: `UID sleep SECONDS` or `UID fail`.
+/// Acts for the processes of one user alone, as /etc/nss-test says: `UID sleep SECONDS`, `UID fail` or `UID fail NAME`, which is
+/// about this name only.
 const MODULE: &str = r#"
 #include <errno.h>
 #include <nss.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static enum nss_status act(int *error) {
+static enum nss_status act(const char *name, int *error) {
     FILE *file = fopen("/etc/nss-test", "re");
-    unsigned uid = 0, seconds = 0;
-    char what[16] = "";
+    unsigned uid = 0;
+    char what[16] = "", which[32] = "";
     if (!file) return NSS_STATUS_NOTFOUND;
-    int read = fscanf(file, "%u %15s %u", &uid, what, &seconds);
+    int read = fscanf(file, "%u %15s %31s", &uid, what, which);
     fclose(file);
     if (read < 2 || geteuid() != uid) return NSS_STATUS_NOTFOUND;
-    if (!strcmp(what, "fail")) { *error = errno = EAGAIN; return NSS_STATUS_TRYAGAIN; }
-    sleep(seconds);
+    if (!strcmp(what, "fail")) {
+        if (*which && strcmp(which, name)) return NSS_STATUS_NOTFOUND;
+        *error = errno = EAGAIN;
+        return NSS_STATUS_TRYAGAIN;
+    }
+    sleep(atoi(which));
     return NSS_STATUS_NOTFOUND;
 }
 
 enum nss_status _nss_test_getpwuid_r(uid_t uid, struct passwd *found, char *buffer, size_t length, int *error) {
     (void)uid; (void)found; (void)buffer; (void)length;
-    return act(error);
+    return act("", error);
 }
 
 enum nss_status _nss_test_getpwnam_r(const char *name, struct passwd *found, char *buffer, size_t length, int *error) {
-    (void)name; (void)found; (void)buffer; (void)length;
-    return act(error);
+    (void)found; (void)buffer; (void)length;
+    return act(name, error);
 }
 "#;
 
 fn host(start: Start) -> Option<Host> {
     let host = Host::started(start)?;
-    fs::write("/root/nss.c", MODULE).unwrap();
-    root("cc", &["-shared", "-fPIC", "-Wall", "-Werror", "-o", "/usr/lib/libnss_test.so.2", "/root/nss.c"]).ok();
-    fs::write("/etc/nsswitch.conf", "passwd: test [TRYAGAIN=return] files\ngroup: files\n").unwrap();
+    put_in_front();
     Some(host)
 }
 
-fn for_user(login: &str, what: &str) {
+pub fn put_in_front() {
+    fs::write("/root/nss.c", MODULE).unwrap();
+    root("cc", &["-shared", "-fPIC", "-Wall", "-Werror", "-o", "/usr/lib/libnss_test.so.2", "/root/nss.c"]).ok();
+    fs::write("/etc/nsswitch.conf", "passwd: test [TRYAGAIN=return] files\ngroup: files\n").unwrap();
+}
+
+pub fn for_user(login: &str, what: &str) {
     fs::write("/etc/nss-test", format!("{} {what}", user(login).uid)).unwrap();
 }
 

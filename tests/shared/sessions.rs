@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::host::{ACCESS, HIDING, Host, Ran, TEAM, access, as_user, python, root, shell, within};
+use crate::names;
 use crate::recipes::{documented, install, recipe};
 use crate::ssh::{COMMAND, MORE, Running, Sshd, grant};
 
@@ -150,6 +151,26 @@ fn a_session_lives_while_another_grant_does_and_one_that_was_closed_leaves_nothi
     assert!(sessions(&ids[1 - by]).iter().any(|session| session["how"] == "closed"));
     assert_eq!(sessions(&ids[by])[0]["how"], "ended");
     access("ana", &["audit", "verify"]).ok();
+}
+
+#[test]
+fn what_a_session_left_behind_is_not_forgotten_while_nobody_knows_whose_it_is() {
+    let Some(host) = host(RULE) else { return };
+    let sshd = Sshd::with(COMMAND, "UsePAM yes");
+    let id = grant(&host, "bob", "target:orders-db");
+    let mut bobs = log_in(&sshd, "bob", &STUBBORN.replace("sleep 300", "sleep 0.1"));
+    let stubborn = pid("/home/bob/stubborn");
+    within(Duration::from_secs(20), || has_ended(&mut bobs.0), "he logs out");
+    names::put_in_front();
+    names::for_user("root", "fail bob");
+    // While he has access, the session is not forgotten.
+    reconcile();
+    access("alice", &["revoke", &id]).ok();
+    root(ACCESS, &["reconcile", "--fix", "sessions"]).exits(1).says("user database");
+    assert!(is_running(stubborn));
+    fs::remove_file("/etc/nss-test").unwrap();
+    reconcile().says("revoked");
+    assert!(!is_running(stubborn));
 }
 
 #[test]
