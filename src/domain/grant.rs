@@ -137,3 +137,17 @@ impl FromStr for State {
             .ok_or_else(|| Malformed::new(format!("a state is one of {names}")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_reads_back_as_it_is_written() {
+        for state in State::ALL {
+            assert_eq!(state.to_string().parse(), Ok(state));
+        }
+        assert_eq!(State::Active.as_str(), "active");
+        assert!("".parse::<State>().is_err());
+    }
+}

@@ -352,4 +352,69 @@ mod tests {
         assert!(judgement.requirements_of_granted().is_empty());
         assert_eq!(judgement.requirements().len(), 1);
     }
+
+    #[test]
+    fn terms_are_within_others_if_they_open_no_more_start_no_earlier_and_end_no_later() {
+        let requester = Principal::gone(name("bob"));
+        let (team, held) = (wide(2), OtherGrants::default());
+        let terms = |resource: &str, start: i64, end: Option<i64>| Terms {
+            resource: resource.parse().unwrap(),
+            end: end.map_or(End::Never, |end| End::At(time(end))),
+            start: Some(time(start)),
+        };
+        let is_within = |granted: &Terms, asked: &Terms| {
+            let reaches = [granted, asked].map(|terms| team.reach(&terms.resource, None));
+            let [granted, asked] = [(granted, &reaches[0]), (asked, &reaches[1])].map(|(terms, reach)| Proposal {
+                requester: &requester,
+                terms,
+                reach,
+                held: &held,
+                now: time(0),
+            });
+            judge(&[], asked, Some(granted), false).is_narrower()
+        };
+        let asked = terms("target:t0", 100, Some(200));
+        for (resource, start, end, is_it) in [
+            ("target:t0", 100, Some(200), true),
+            ("target:t0", 101, Some(199), true),
+            ("target:t0", 99, Some(200), false),
+            ("target:t0", 100, Some(201), false),
+            ("target:t0", 100, None, false),
+            ("target:t1", 100, Some(200), false),
+            ("scope:everything", 100, Some(200), false),
+        ] {
+            assert_eq!(is_within(&terms(resource, start, end), &asked), is_it, "{resource} {start} {end:?}");
+        }
+        assert!(is_within(&asked, &terms("scope:everything", 100, None)));
+    }
+
+    #[test]
+    fn a_rule_says_why_it_matches_and_what_it_counts() {
+        let requester = Principal::gone(name("bob"));
+        let (team, held) = (wide(2), OtherGrants::default());
+        let judged = |text: &str, resource: &str| {
+            let rule: Rule = serde_json::from_str(text).unwrap();
+            let terms = Terms { resource: resource.parse().unwrap(), end: End::After(length(60)), start: None };
+            let reach = team.reach(&terms.resource, None);
+            let case = Proposal { requester: &requester, terms: &terms, reach: &reach, held: &held, now: time(0) };
+            judge([&rule], case, None, false)
+        };
+        for (matches, resource, because) in [
+            ("{}", "target:t0", "it matches every request"),
+            (r#"{"resources":["target:t*"]}"#, "target:t0", "it is target:t0"),
+            (r#"{"environments":["production"]}"#, "target:t0", "it is target:t0, in production"),
+            (r#"{"resources":["target:t1"]}"#, "scope:everything", "it reaches target:t1"),
+            (r#"{"resources":["scope:*"]}"#, "scope:everything", "it is scope:everything"),
+            (r#"{"permanent":false}"#, "target:t0", "it is time-bound"),
+        ] {
+            let judgement = judged(&format!(r#"{{"name":"it","match":{matches}}}"#), resource);
+            let found: Vec<&str> = judgement.matched.iter().map(|it| it.because.as_str()).collect();
+            assert_eq!(found, [because], "{matches}");
+        }
+        // What a rule counts in a day does not depend on the length.
+        for matches in [r#"{"permanent":true}"#, r#"{"longer_than":"1h"}"#] {
+            let judgement = judged(&format!(r#"{{"name":"it","max_per_day":1,"match":{matches}}}"#), "target:t0");
+            assert_eq!((judgement.matched.len(), judgement.daily_limits().len()), (0, 1), "{matches}");
+        }
+    }
 }

@@ -396,3 +396,7 @@ fn is_final(request: &Request) -> bool {
 fn no_request(id: RequestId) -> Fault {
     format!("there is no request {id}")
 }
+
+#[cfg(test)]
+#[path = "replay_test.rs"]
+mod tests;
