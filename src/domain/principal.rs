@@ -97,29 +97,7 @@ pub fn lasts_longer(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::grant::{Ended, EndedHow};
-    use crate::domain::terms::{End, Terms};
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_unix(1_000_000 + seconds).unwrap()
-    }
-
-    fn grant(number: i64, from: i64, to: i64) -> Grant {
-        let terms = Terms { resource: "role:admin".parse().unwrap(), end: End::At(at(to)), start: Some(at(from)) };
-        Grant {
-            request: number.try_into().unwrap(),
-            member: "bob".parse().unwrap(),
-            terms,
-            modified: false,
-            starts_at: at(from),
-            ends_at: Some(at(to)),
-            by_rule: None,
-            reviewers: None,
-            begun: false,
-            warned: false,
-            ended: None,
-        }
-    }
+    use crate::domain::grant::examples::{at, grant, revoked};
 
     fn bob(grants: Vec<Grant>) -> Principal {
         let mut bob = Principal { grants, since: 5, ..Principal::gone("bob".parse().unwrap()) };
@@ -134,9 +112,7 @@ mod tests {
 
     #[test]
     fn grants_follow_until_they_begin_and_unless_they_were_revoked() {
-        let revoked =
-            Grant { ended: Some(Ended { at: at(1), how: EndedHow::Revoked { by: None } }), ..grant(4, 20, 30) };
-        let mut bob = bob(vec![grant(1, 20, 30), grant(2, 10, 30), grant(3, 5, 30), revoked]);
+        let mut bob = bob(vec![grant(1, 20, 30), grant(2, 10, 30), grant(3, 5, 30), revoked(grant(4, 20, 30))]);
         assert_eq!(numbers(bob.following_grants(at(5))), [2, 1]);
         assert_eq!(numbers(bob.live_grants(at(5)).collect()), [3]);
         assert_eq!(numbers(bob.live_grants(at(29)).collect()), [1, 2, 3]);
