@@ -282,7 +282,7 @@ mod tests {
     use crate::domain::catalog::{Connection, Covers, Environment, Scope, Target};
     use crate::domain::member::Login;
     use crate::domain::name::Name;
-    use crate::domain::policy::other_grants::OtherGrants;
+    use crate::domain::policy::other_grants::{OtherGrant, OtherGrants};
     use crate::domain::principal::Principal;
     use crate::domain::role::Role;
     use crate::domain::team::Team;
@@ -416,5 +416,36 @@ mod tests {
             let judgement = judged(&format!(r#"{{"name":"it","max_per_day":1,"match":{matches}}}"#), "target:t0");
             assert_eq!((judgement.matched.len(), judgement.daily_limits().len()), (0, 1), "{matches}");
         }
+    }
+
+    #[test]
+    fn a_length_is_forbidden_a_scope_is_counted_and_each_demand_is_signed() {
+        let (requester, team) = (Principal::gone(name("bob")), wide(1));
+        let terms = |end| Terms { resource: "scope:everything".parse().unwrap(), end, start: Some(time(7200)) };
+        let (hour, never) = (terms(End::After(length(3600))), terms(End::Never));
+        let reach = team.reach(&hour.resource, None);
+        let judged = |text: &str, terms: &Terms, held: &OtherGrants| {
+            let rule: Rule = serde_json::from_str(text).unwrap();
+            judge([&rule], Proposal { requester: &requester, terms, reach: &reach, held, now: time(0) }, None, false)
+        };
+        let none = OtherGrants::default();
+        let brief = r#"{"name":"it","allow_permanent":false}"#;
+        assert!(judged(brief, &never, &none).forbids_length(&never));
+        assert!(!judged(brief, &hour, &none).forbids_length(&hour));
+        assert!(!judged(r#"{"name":"it"}"#, &never, &none).forbids_length(&never));
+
+        let before = |resource: &str| OtherGrant {
+            request: 7.try_into().unwrap(),
+            resource: resource.parse().unwrap(),
+            starts_at: time(0),
+            ends_at: Some(time(7200)),
+        };
+        let held = |resource| OtherGrants { grants: vec![before(resource)], ..OtherGrants::default() };
+        let long = r#"{"name":"it","match":{"resources":["scope:*"],"longer_than":"2h"}}"#;
+        assert_eq!(judged(long, &hour, &held("scope:everything")).matched.len(), 1, "with the grant before it");
+        assert_eq!(judged(long, &hour, &held("target:t0")).matched.len(), 0);
+
+        let signed = judged(r#"{"name":"it","signed":true,"approvers":["group:dba"]}"#, &hour, &none).requirements();
+        assert!(signed.len() == 1 && signed.iter().all(|it| it.signing == SignatureDemand::Needed));
     }
 }

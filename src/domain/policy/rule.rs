@@ -185,6 +185,14 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_says_what_it_demands_and_nothing_else() {
+        assert_eq!(rule("").says(), [""; 0]);
+        let keys = r#","approvers":["role:admin"],"approvals":2,"allow_permanent":false,"escalate_to":["member:zoe"]"#;
+        let says = ["2 approvals of role:admin", "not permanent", "and then also to member:zoe"];
+        assert_eq!(rule(keys).says(), says);
+    }
+
+    #[test]
     fn what_a_rule_depends_on() {
         let counts = |keys: &str| rule(keys).counts_length();
         assert!(counts(r#","max_duration":"1h""#) && counts(r#","match":{"longer_than":"1h"}"#));
