@@ -18,6 +18,8 @@ mod keys;
 mod past;
 mod provisioning;
 mod recertifications;
+#[cfg(test)]
+mod replay_test;
 mod requests;
 mod sessions;
 mod signatures;
@@ -396,7 +398,3 @@ fn is_final(request: &Request) -> bool {
 fn no_request(id: RequestId) -> Fault {
     format!("there is no request {id}")
 }
-
-#[cfg(test)]
-#[path = "replay_test.rs"]
-mod tests;

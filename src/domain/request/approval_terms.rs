@@ -185,7 +185,8 @@ mod tests {
             r#"{{"action":"request.submitted","detail":{{"request":1,"requester":"bob","filed_by":"bob",{}}}}}"#,
             details("1h")
         );
-        let voided = r#"{"action":"approvals.voided","detail":{"request":1,"voids":["ann"],"gained":"target:db"}}"#.to_owned();
+        let voided =
+            r#"{"action":"approvals.voided","detail":{"request":1,"voids":["ann"],"gained":"target:db"}}"#.to_owned();
         let reminded = r#"{"action":"request.reminded","detail":{"request":1}}"#.to_owned();
         let rests = |events: &[&String]| {
             let entries: Vec<Entry> = (1..)
