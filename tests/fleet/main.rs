@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
 #![allow(clippy::print_stdout, reason = "figures of a run, and what servers said before a failure")]
+#![allow(clippy::print_stderr, reason = "a test says how much it tried")]
 
 mod checkpoints;
 mod cluster;
@@ -16,6 +17,7 @@ mod hostile;
 mod hosts;
 mod install;
 mod json_reference;
+mod kills;
 mod lies;
 mod line;
 mod many;
@@ -27,6 +29,8 @@ mod postgres_cluster;
 mod powers;
 mod program;
 mod protocol;
+#[path = "../reliability/random.rs"]
+mod random;
 mod reads;
 mod restored;
 mod salvage;
@@ -34,6 +38,9 @@ mod sessions;
 mod shared_log;
 mod side;
 mod stalls;
+#[allow(dead_code, reason = "the tests of reliability use the rest of it")]
+#[path = "../reliability/strace.rs"]
+mod strace;
 #[path = "../cli/tables.rs"]
 mod tables;
 #[path = "../connectors/tools.rs"]
