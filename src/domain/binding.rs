@@ -111,3 +111,18 @@ pub fn in_connector(parameters: &Parameters, connector: &Name) -> String {
     let what = if parameters.is_empty() { "access".to_owned() } else { written(parameters) };
     format!("{what} in {connector}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_one_plain_line_without_a_dash_before_it() {
+        for text in ["a", "orders rw", "a-b", &"x".repeat(255)] {
+            assert_eq!(text.parse::<ParameterValue>().unwrap().as_str(), text);
+        }
+        for text in ["", "-a", "--", " a", "a ", "a\nb", "a\u{202e}b", "a\u{7}", &"x".repeat(256)] {
+            assert!(text.parse::<ParameterValue>().is_err(), "{text:?}");
+        }
+    }
+}

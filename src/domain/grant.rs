@@ -137,3 +137,49 @@ impl FromStr for State {
             .ok_or_else(|| Malformed::new(format!("a state is one of {names}")))
     }
 }
+
+#[cfg(test)]
+pub mod examples {
+    use super::*;
+    use crate::domain::terms::End;
+
+    pub fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(1_000_000 + seconds).unwrap()
+    }
+
+    /// A grant to bob, who asked for this start and end.
+    pub fn grant(number: i64, from: i64, to: i64) -> Grant {
+        let terms = Terms { resource: "role:admin".parse().unwrap(), end: End::At(at(to)), start: Some(at(from)) };
+        Grant {
+            request: number.try_into().unwrap(),
+            member: "bob".parse().unwrap(),
+            terms,
+            modified: false,
+            starts_at: at(from),
+            ends_at: Some(at(to)),
+            by_rule: None,
+            reviewers: None,
+            begun: false,
+            warned: false,
+            ended: None,
+        }
+    }
+
+    pub fn revoked(grant: Grant) -> Grant {
+        Grant { ended: Some(Ended { at: grant.starts_at, how: EndedHow::Revoked { by: None } }), ..grant }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_reads_back_as_it_is_written() {
+        for state in State::ALL {
+            assert_eq!(state.to_string().parse(), Ok(state));
+        }
+        assert_eq!(State::Active.as_str(), "active");
+        assert!("".parse::<State>().is_err());
+    }
+}

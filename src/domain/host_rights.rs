@@ -147,4 +147,17 @@ mod tests {
         // Recorded while the log was in a file.
         assert!(may_append(&hosts("other"), &Entry { host: None, ..refused }));
     }
+
+    #[test]
+    fn the_hosts_change_with_the_table_of_hosts_alone() {
+        let applied = |change: &str| {
+            changes_hosts(&entry("bob", &format!(r#"{{"action":"team.applied","detail":{{"changes":[{change}]}}}}"#)))
+        };
+        let host = r#"{"change":"add","what":"host:desk","from":null,"to":{"may":"read"}}"#;
+        let member = r#"{"change":"add","what":"member:zoe","from":null,"to":{"login":"zoe","role":"viewer"}}"#;
+        assert!(applied(host) && applied(&format!("{member},{host}")));
+        assert!(!applied(member) && !applied(""));
+        let event = r#"{"action":"attempt.refused","detail":{"command":"approve","why":"no"}}"#;
+        assert!(!changes_hosts(&entry("bob", event)));
+    }
 }

@@ -375,6 +375,7 @@ mod tests {
         }
         let many = format!("a\n\n{}", "\u{2014} a AAAAAAAA\n".repeat(MOST_SIGNATURES + 1));
         assert!(refused(&many).contains("too many"));
+        format!("a\n\n{}", "\u{2014} a AAAAAAAA\n".repeat(MOST_SIGNATURES)).parse::<Note>().unwrap();
         assert!(TreeHead::of(&GO_NOTE.parse().unwrap()).is_err());
         let root = base64(&[0; 32]);
         for text in [
@@ -395,5 +396,20 @@ mod tests {
         ] {
             assert!(key.parse::<NoteKey>().is_err(), "{key}");
         }
+    }
+
+    #[test]
+    fn the_name_of_a_key_is_one_word_without_a_plus_sign() {
+        for name in ["", "a b", "a\u{2003}b", "a\u{7f}b", "a+b"] {
+            assert!(SigningKey::new(name, KeyUse::Checkpoint, [7; 32]).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_hash_is_written_in_base64_and_read_back() {
+        let mut bytes = [7; 32];
+        bytes[..3].copy_from_slice(&[0xfb, 0xff, 0xfe]);
+        assert!(base64(&bytes).starts_with("+//+BwcH"));
+        assert_eq!(hash(&base64(&bytes)), Ok(bytes));
     }
 }

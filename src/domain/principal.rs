@@ -93,3 +93,52 @@ pub fn lasts_longer(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
         (_, None) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::grant::examples::{at, grant, revoked};
+
+    fn bob(grants: Vec<Grant>) -> Principal {
+        let mut bob = Principal { grants, since: 5, ..Principal::gone("bob".parse().unwrap()) };
+        assert!(bob.is_disabled());
+        bob.member.disabled = false;
+        bob
+    }
+
+    fn numbers(grants: Vec<&Grant>) -> Vec<i64> {
+        grants.into_iter().map(|grant| grant.request.get()).collect()
+    }
+
+    #[test]
+    fn grants_follow_until_they_begin_and_unless_they_were_revoked() {
+        let mut bob = bob(vec![grant(1, 20, 30), grant(2, 10, 30), grant(3, 5, 30), revoked(grant(4, 20, 30))]);
+        assert_eq!(numbers(bob.following_grants(at(5))), [2, 1]);
+        assert_eq!(numbers(bob.live_grants(at(5)).collect()), [3]);
+        assert_eq!(numbers(bob.live_grants(at(29)).collect()), [1, 2, 3]);
+        assert_eq!(bob.effective_role(at(29)), Role::Admin);
+        assert_eq!(bob.effective_role(at(30)), Role::Viewer);
+        bob.member.disabled = true;
+        assert_eq!(numbers(bob.following_grants(at(5))), [0; 0]);
+        assert_eq!(numbers(bob.live_grants(at(29)).collect()), [0; 0]);
+        assert_eq!(bob.effective_role(at(29)), Role::Viewer);
+    }
+
+    #[test]
+    fn who_somebody_was_is_told_by_the_login_or_by_a_name_that_they_had_before() {
+        let bob = bob(Vec::new());
+        let was = |name: &str, login: &str, seq| bob.was(&name.parse().unwrap(), login.parse().ok().as_ref(), seq);
+        assert!(was("robert", "bob", 1), "by the login");
+        assert!(was("bob", "rob", 6), "by the name");
+        assert!(!was("bob", "rob", 5) && !was("bob", "rob", 4), "another had the name");
+        assert!(!was("robert", "rob", 6));
+        assert!(!bob.was(&"robert".parse().unwrap(), None, 6));
+    }
+
+    #[test]
+    fn never_is_the_latest_end() {
+        assert!(lasts_longer(None, Some(at(1))) && lasts_longer(Some(at(2)), Some(at(1))));
+        assert!(!lasts_longer(Some(at(1)), Some(at(1))) && !lasts_longer(Some(at(1)), Some(at(2))));
+        assert!(!lasts_longer(None, None) && !lasts_longer(Some(at(1)), None));
+    }
+}

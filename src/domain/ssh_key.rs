@@ -256,4 +256,32 @@ mod tests {
             assert!(refused.contains(why), "{text:?}: {refused}");
         }
     }
+
+    #[test]
+    fn a_line_of_the_longest_length_is_read() {
+        let [key, ..] = EXAMPLES;
+        let comment = "x".repeat(LONGEST - key.len() - 1);
+        format!("{key} {comment}").parse::<SshKey>().unwrap();
+        assert!(format!("{key} {comment}x").parse::<SshKey>().is_err());
+    }
+
+    #[test]
+    fn the_bits_of_a_number_do_not_count_its_leading_zeros() {
+        let refused = rsa(&[1, 0, 1], &[&[0x40], &[7; 127][..]].concat()).parse::<SshKey>().unwrap_err().to_string();
+        assert!(refused.contains("1023 bits"), "{refused}");
+    }
+
+    #[test]
+    fn a_point_is_whole_and_of_its_curve() {
+        let point = [&[4], &[7; 64][..]].concat();
+        let key = |curve: &str, point: &[u8]| {
+            let blob = [field(b"ecdsa-sha2-nistp256"), field(curve.as_bytes()), field(point)].concat();
+            format!("ecdsa-sha2-nistp256 {}", STANDARD.encode(blob)).parse::<SshKey>()
+        };
+        key("nistp256", &point).unwrap();
+        assert!(key("nistp384", &point).is_err(), "of another curve");
+        assert!(key("nistp256", &point[..64]).is_err(), "cut off");
+        assert!(key("nistp256", &[&[2], &[7; 64][..]].concat()).is_err(), "compressed");
+        assert!(key("nistp256", &[]).is_err(), "no point");
+    }
 }

@@ -239,6 +239,9 @@ fn rsa(how: &'static RsaParameters, key: &mut Fields<'_>, text: &[u8], signature
 
 #[cfg(test)]
 mod tests {
+    use ring::rand::SystemRandom;
+    use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+
     use super::*;
 
     #[test]
@@ -262,5 +265,97 @@ mod tests {
         assert_eq!(armored.replace('\n', "\r\n").parse(), Ok(signature));
         let other_hash = [field(b"key"), field(b"ns"), field(b""), field(b"sha1"), field(&inner)].concat();
         assert!(STANDARD.encode([MAGIC, &VERSION, &other_hash].concat()).parse::<SshSignature>().is_err());
+    }
+
+    /// By keys of each type. All sign `grant 7` for `access-test`; the last is of RSA with SHA-256, which OpenSSL made.
+    const SIGNATURES: &str = include_str!("../../tests/fixtures/ssh-signatures");
+    const NAMESPACE: &str = "access-test";
+
+    /// The same with another signature inside.
+    fn with_inner(signature: &SshSignature, inner: &[u8]) -> SshSignature {
+        let bytes = signature.bytes();
+        let Parts { key, namespace, reserved, hash, .. } = parts(&bytes).unwrap();
+        let fields = [key, namespace, reserved, hash, inner].map(field).concat();
+        SshSignature(STANDARD.encode([MAGIC, &VERSION, &fields].concat()))
+    }
+
+    #[test]
+    fn a_signature_of_each_type_signs_its_text_and_no_other() {
+        for line in SIGNATURES.lines() {
+            let signature: SshSignature = line.parse().unwrap();
+            let bytes = signature.bytes();
+            let Parts { key, signature: inner, .. } = parts(&bytes).unwrap();
+            let algorithm = std::str::from_utf8(Fields(key).next().unwrap()).unwrap();
+            let key: SshKey = format!("{algorithm} {}", STANDARD.encode(key)).parse().unwrap();
+            let verify = |signature: &SshSignature, text| signature.verify([&key], NAMESPACE, text);
+            assert_eq!(verify(&signature, "grant 7"), Ok(()), "{algorithm}");
+            assert_eq!(verify(&signature, "grant 8"), Err(SignatureFault::Text), "{algorithm}");
+            let mut fields = Fields(inner);
+            let (made_by, number) = (fields.next().unwrap(), fields.next().unwrap());
+            for inner in [
+                [field(b"ssh-dss"), field(number)].concat(),
+                [field(made_by), field(number), vec![7]].concat(),
+                [field(made_by), field(&number[1..])].concat(),
+                field(made_by),
+            ] {
+                assert_eq!(
+                    verify(&with_inner(&signature, &inner), "grant 7"),
+                    Err(SignatureFault::Text),
+                    "{algorithm}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_rsa_key_is_tried_and_no_longer_one() {
+        let signature = [field(b"rsa-sha2-512"), field(&[7; 256])].concat();
+        let verify = |longer: usize| {
+            let key = [field(RSA.as_bytes()), field(&[1, 0, 1]), field(&vec![7; LONGEST_RSA - 11 + longer])].concat();
+            check(RSA, &key, &signature, b"text")
+        };
+        assert_eq!(verify(0), Err(SignatureFault::Text));
+        assert!(matches!(verify(1), Err(SignatureFault::Algorithm(_))));
+    }
+
+    #[test]
+    fn a_text_of_the_longest_length_is_read_and_no_longer_one() {
+        let line = SIGNATURES.lines().next().unwrap();
+        let padded = |length: usize| format!("{line:length$}").parse::<SshSignature>();
+        assert!(padded(LONGEST).is_ok());
+        assert!(padded(LONGEST + 1).is_err());
+    }
+
+    #[test]
+    fn a_security_key_signs_its_text_and_no_other_and_only_when_it_is_touched() {
+        let random = SystemRandom::new();
+        let ed25519 = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let how = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(how, &random).unwrap();
+        let ecdsa = EcdsaKeyPair::from_pkcs8(how, pkcs8.as_ref(), &random).unwrap();
+        let (point, ed25519_point) = (ecdsa.public_key().as_ref().to_vec(), ed25519.public_key().as_ref().to_vec());
+        type Signs = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+        let sign_ed25519: Signs = Box::new(move |text| ed25519.sign(text).as_ref().to_vec());
+        let sign_ecdsa: Signs = Box::new(move |text| {
+            let numbers = ecdsa.sign(&SystemRandom::new(), text).unwrap();
+            numbers.as_ref().chunks(32).flat_map(|number| field(&[&[0], number].concat())).collect()
+        });
+        for (algorithm, key, sign) in [
+            (SK_ED25519, field(&ed25519_point), sign_ed25519),
+            (SK_ECDSA, [field(b"nistp256"), field(&point)].concat(), sign_ecdsa),
+        ] {
+            let key = [field(algorithm.as_bytes()), key, field(b"ssh:")].concat();
+            let verify = |named: &str, flags: u8, text: &str| {
+                let rest = [flags, 0, 0, 0, 9];
+                let signed = [&Sha256::digest(b"ssh:")[..], &rest, &Sha256::digest(b"grant 7")[..]].concat();
+                let signature = [field(named.as_bytes()), field(&sign(&signed)), rest.to_vec()].concat();
+                check(algorithm, &key, &signature, text.as_bytes())
+            };
+            assert_eq!(verify(algorithm, TOUCHED, "grant 7"), Ok(()), "{algorithm}");
+            assert_eq!(verify(algorithm, 0, "grant 7"), Err(SignatureFault::Untouched), "{algorithm}");
+            assert_eq!(verify(algorithm, TOUCHED, "grant 8"), Err(SignatureFault::Text), "{algorithm}");
+            assert_eq!(verify(algorithm, 0, "grant 8"), Err(SignatureFault::Text), "{algorithm}");
+            assert_eq!(verify(ED25519, TOUCHED, "grant 7"), Err(SignatureFault::Text), "{algorithm}");
+        }
     }
 }

@@ -282,7 +282,7 @@ mod tests {
     use crate::domain::catalog::{Connection, Covers, Environment, Scope, Target};
     use crate::domain::member::Login;
     use crate::domain::name::Name;
-    use crate::domain::policy::other_grants::OtherGrants;
+    use crate::domain::policy::other_grants::{OtherGrant, OtherGrants};
     use crate::domain::principal::Principal;
     use crate::domain::role::Role;
     use crate::domain::team::Team;
@@ -351,5 +351,101 @@ mod tests {
         let judgement = judge(&[], case(&asked, &reach), Some(case(&gone, &[])), false);
         assert!(judgement.requirements_of_granted().is_empty());
         assert_eq!(judgement.requirements().len(), 1);
+    }
+
+    #[test]
+    fn terms_are_within_others_if_they_open_no_more_start_no_earlier_and_end_no_later() {
+        let requester = Principal::gone(name("bob"));
+        let (team, held) = (wide(2), OtherGrants::default());
+        let terms = |resource: &str, start: i64, end: Option<i64>| Terms {
+            resource: resource.parse().unwrap(),
+            end: end.map_or(End::Never, |end| End::At(time(end))),
+            start: Some(time(start)),
+        };
+        let is_within = |granted: &Terms, asked: &Terms| {
+            let reaches = [granted, asked].map(|terms| team.reach(&terms.resource, None));
+            let [granted, asked] = [(granted, &reaches[0]), (asked, &reaches[1])].map(|(terms, reach)| Proposal {
+                requester: &requester,
+                terms,
+                reach,
+                held: &held,
+                now: time(0),
+            });
+            judge(&[], asked, Some(granted), false).is_narrower()
+        };
+        let asked = terms("target:t0", 100, Some(200));
+        for (resource, start, end, is_it) in [
+            ("target:t0", 100, Some(200), true),
+            ("target:t0", 101, Some(199), true),
+            ("target:t0", 99, Some(200), false),
+            ("target:t0", 100, Some(201), false),
+            ("target:t0", 100, None, false),
+            ("target:t1", 100, Some(200), false),
+            ("scope:everything", 100, Some(200), false),
+        ] {
+            assert_eq!(is_within(&terms(resource, start, end), &asked), is_it, "{resource} {start} {end:?}");
+        }
+        assert!(is_within(&asked, &terms("scope:everything", 100, None)));
+    }
+
+    #[test]
+    fn a_rule_says_why_it_matches_and_what_it_counts() {
+        let requester = Principal::gone(name("bob"));
+        let (team, held) = (wide(2), OtherGrants::default());
+        let judged = |text: &str, resource: &str| {
+            let rule: Rule = serde_json::from_str(text).unwrap();
+            let terms = Terms { resource: resource.parse().unwrap(), end: End::After(length(60)), start: None };
+            let reach = team.reach(&terms.resource, None);
+            let case = Proposal { requester: &requester, terms: &terms, reach: &reach, held: &held, now: time(0) };
+            judge([&rule], case, None, false)
+        };
+        for (matches, resource, because) in [
+            ("{}", "target:t0", "it matches every request"),
+            (r#"{"resources":["target:t*"]}"#, "target:t0", "it is target:t0"),
+            (r#"{"environments":["production"]}"#, "target:t0", "it is target:t0, in production"),
+            (r#"{"resources":["target:t1"]}"#, "scope:everything", "it reaches target:t1"),
+            (r#"{"resources":["scope:*"]}"#, "scope:everything", "it is scope:everything"),
+            (r#"{"permanent":false}"#, "target:t0", "it is time-bound"),
+        ] {
+            let judgement = judged(&format!(r#"{{"name":"it","match":{matches}}}"#), resource);
+            let found: Vec<&str> = judgement.matched.iter().map(|it| it.because.as_str()).collect();
+            assert_eq!(found, [because], "{matches}");
+        }
+        // What a rule counts in a day does not depend on the length.
+        for matches in [r#"{"permanent":true}"#, r#"{"longer_than":"1h"}"#] {
+            let judgement = judged(&format!(r#"{{"name":"it","max_per_day":1,"match":{matches}}}"#), "target:t0");
+            assert_eq!((judgement.matched.len(), judgement.daily_limits().len()), (0, 1), "{matches}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_forbidden_a_scope_is_counted_and_each_demand_is_signed() {
+        let (requester, team) = (Principal::gone(name("bob")), wide(1));
+        let terms = |end| Terms { resource: "scope:everything".parse().unwrap(), end, start: Some(time(7200)) };
+        let (hour, never) = (terms(End::After(length(3600))), terms(End::Never));
+        let reach = team.reach(&hour.resource, None);
+        let judged = |text: &str, terms: &Terms, held: &OtherGrants| {
+            let rule: Rule = serde_json::from_str(text).unwrap();
+            judge([&rule], Proposal { requester: &requester, terms, reach: &reach, held, now: time(0) }, None, false)
+        };
+        let none = OtherGrants::default();
+        let brief = r#"{"name":"it","allow_permanent":false}"#;
+        assert!(judged(brief, &never, &none).forbids_length(&never));
+        assert!(!judged(brief, &hour, &none).forbids_length(&hour));
+        assert!(!judged(r#"{"name":"it"}"#, &never, &none).forbids_length(&never));
+
+        let before = |resource: &str| OtherGrant {
+            request: 7.try_into().unwrap(),
+            resource: resource.parse().unwrap(),
+            starts_at: time(0),
+            ends_at: Some(time(7200)),
+        };
+        let held = |resource| OtherGrants { grants: vec![before(resource)], ..OtherGrants::default() };
+        let long = r#"{"name":"it","match":{"resources":["scope:*"],"longer_than":"2h"}}"#;
+        assert_eq!(judged(long, &hour, &held("scope:everything")).matched.len(), 1, "with the grant before it");
+        assert_eq!(judged(long, &hour, &held("target:t0")).matched.len(), 0);
+
+        let signed = judged(r#"{"name":"it","signed":true,"approvers":["group:dba"]}"#, &hour, &none).requirements();
+        assert!(signed.len() == 1 && signed.iter().all(|it| it.signing == SignatureDemand::Needed));
     }
 }

@@ -159,6 +159,34 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_is_of_one_kind() {
+        let pattern: Pattern = "connection:prod-*".parse().unwrap();
+        for (resource, is_matched) in
+            [("connection:prod-aws", true), ("target:prod-aws", false), ("connection:dev-aws", false)]
+        {
+            assert_eq!(pattern.matches(&resource.parse().unwrap()), is_matched, "{resource}");
+        }
+        assert_eq!((pattern.beginning().as_str(), pattern.names()), ("connection:prod-", None));
+        let whole: Pattern = "target:web".parse().unwrap();
+        assert_eq!((whole.beginning().as_str(), whole.names()), ("target:web", "target:web".parse().ok()));
+        assert!(!whole.is_of_scopes() && "scope:*".parse::<Pattern>().unwrap().is_of_scopes());
+    }
+
+    #[test]
+    fn the_name_in_a_pattern_has_1_to_63_plain_characters() {
+        for (name, is_valid) in [
+            ("a".repeat(63), true),
+            ("a".repeat(64), false),
+            (String::new(), false),
+            ("A".to_owned(), false),
+            ("a b".to_owned(), false),
+        ] {
+            assert_eq!(format!("target:{name}").parse::<Pattern>().is_ok(), is_valid, "{name:?}");
+        }
+        assert!("a".repeat(200).parse::<TicketPattern>().is_ok());
+    }
+
+    #[test]
     fn a_ticket_matches_whole() {
         let pattern: TicketPattern = "OPS-[0-9]+|INC-7".parse().unwrap();
         for (ticket, fits) in

@@ -166,3 +166,44 @@ impl Rule {
         !self.emergency || emergency
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(keys: &str) -> Rule {
+        serde_json::from_str(&format!(r#"{{"name":"it"{keys}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn a_rule_of_an_older_log_demands_one_approval_and_is_written_as_it_was() {
+        let plain = rule("");
+        assert!(plain.approvals == 1 && plain.allow_permanent && plain.matches.is_empty());
+        for keys in ["", r#","approvals":2"#, r#","allow_permanent":false"#, r#","match":{"permanent":true}"#] {
+            assert_eq!(serde_json::to_string(&rule(keys)).unwrap(), format!(r#"{{"name":"it"{keys}}}"#));
+        }
+    }
+
+    #[test]
+    fn a_rule_says_what_it_demands_and_nothing_else() {
+        assert_eq!(rule("").says(), [""; 0]);
+        let keys = r#","approvers":["role:admin"],"approvals":2,"allow_permanent":false,"escalate_to":["member:zoe"]"#;
+        let says = ["2 approvals of role:admin", "not permanent", "and then also to member:zoe"];
+        assert_eq!(rule(keys).says(), says);
+    }
+
+    #[test]
+    fn what_a_rule_depends_on() {
+        let counts = |keys: &str| rule(keys).counts_length();
+        assert!(counts(r#","max_duration":"1h""#) && counts(r#","match":{"longer_than":"1h"}"#));
+        assert!(!counts(r#","match":{"permanent":true}"#));
+        let is_unconditional = |keys: &str| rule(keys).matches.is_unconditional();
+        assert!(is_unconditional(r#","match":{"resources":["target:a"],"environments":["production"]}"#));
+        for keys in [r#""requesters":["role:member"]"#, r#""longer_than":"1h""#, r#""permanent":false"#] {
+            assert!(!is_unconditional(&format!(r#","match":{{{keys}}}"#)), "{keys}");
+        }
+        let emergency = rule(r#","emergency":true"#);
+        assert!(emergency.is_about(true) && !emergency.is_about(false));
+        assert!(rule("").is_about(true) && rule("").is_about(false));
+    }
+}

@@ -18,6 +18,8 @@ mod keys;
 mod past;
 mod provisioning;
 mod recertifications;
+#[cfg(test)]
+mod replay_test;
 mod requests;
 mod sessions;
 mod signatures;

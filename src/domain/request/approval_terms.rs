@@ -168,4 +168,42 @@ mod tests {
         let hidden = ApprovalTerms { log: "access/acme/0\nrequest: 13".to_owned(), ..terms.clone() };
         assert!(!hidden.are_meant(id, &none, Some(&note)));
     }
+
+    #[test]
+    fn an_approval_rests_on_the_last_entry_that_changes_what_it_would_count_for() {
+        let details = |end: &str| {
+            format!(
+                r#""asked":{{"resource":"target:web","end":{{"after":"{end}"}}}},"reason":"x","lapses_at":"2026-12-08T09:00:00Z""#
+            )
+        };
+        let approved = |end: &str, voids: &str| {
+            format!(
+                r#"{{"action":"request.approved","detail":{{"request":1,"by":"ann","terms":{{"resource":"target:web","end":{{"after":"{end}"}}}},"voids":[{voids}]}}}}"#
+            )
+        };
+        let filed = format!(
+            r#"{{"action":"request.submitted","detail":{{"request":1,"requester":"bob","filed_by":"bob",{}}}}}"#,
+            details("1h")
+        );
+        let voided =
+            r#"{"action":"approvals.voided","detail":{"request":1,"voids":["ann"],"gained":"target:db"}}"#.to_owned();
+        let reminded = r#"{"action":"request.reminded","detail":{"request":1}}"#.to_owned();
+        let rests = |events: &[&String]| {
+            let entries: Vec<Entry> = (1..)
+                .zip(events)
+                .map(|(seq, event)| {
+                    let text = format!(
+                        r#"{{"v":2,"seq":{seq},"at":"2026-12-01T09:00:00Z","actor":"ann","os_user":"ann","event":{event}}}"#
+                    );
+                    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+                })
+                .collect();
+            rests_on(&entries)
+        };
+        assert_eq!(rests(&[]), None);
+        assert_eq!(rests(&[&filed, &approved("1h", ""), &reminded]), Some(1));
+        assert_eq!(rests(&[&filed, &approved("2h", ""), &approved("2h", "")]), Some(2));
+        assert_eq!(rests(&[&filed, &approved("1h", ""), &approved("1h", r#""ann""#)]), Some(3));
+        assert_eq!(rests(&[&filed, &approved("1h", ""), &voided, &reminded]), Some(3));
+    }
 }

@@ -50,3 +50,23 @@ pub fn end(request: &Request, because: Because, last: Timestamp, by: Option<&Nam
         ) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::grant::examples::{at, grant};
+
+    #[test]
+    fn what_was_made_after_the_accepted_time_was_made_ahead() {
+        assert!(filed_ahead(at(11), None, at(10)) && filed_ahead(at(5), Some(at(11)), at(10)));
+        assert!(!filed_ahead(at(10), None, at(10)) && !filed_ahead(at(5), Some(at(10)), at(10)));
+        let from = |start: Option<i64>| {
+            let mut grant = grant(1, 11, 30);
+            grant.terms.start = start.map(at);
+            grant
+        };
+        assert!(granted_ahead(&from(None), at(10)) && granted_ahead(&from(Some(5)), at(10)));
+        assert!(!granted_ahead(&from(Some(11)), at(10)), "it starts when it was asked to");
+        assert!(!granted_ahead(&from(None), at(11)) && !granted_ahead(&from(None), at(12)));
+    }
+}

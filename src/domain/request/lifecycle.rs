@@ -223,3 +223,54 @@ pub fn lapse(request: &Request, now: Timestamp) -> Option<Draft> {
     let event = Event::RequestLapsed { request: request.id, lapsed_at: request.lapse_time() };
     lapsed.then(|| draft(event, vec![NotificationKind::RequestLapsed.to(&request.requester)]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::grant::examples::{at, grant, revoked};
+    use crate::domain::replay::history;
+
+    #[test]
+    fn a_grant_begins_and_expires_once_by_the_clock() {
+        let it = grant(1, 10, 30);
+        assert!(begin(&it, at(9)).is_none() && begin(&it, at(10)).is_some());
+        assert!(begin(&Grant { begun: true, ..it.clone() }, at(10)).is_none());
+        assert!(begin(&revoked(it.clone()), at(10)).is_none());
+        assert!(expire(&it, false, at(29)).is_none());
+        assert_eq!(expire(&it, false, at(30)).unwrap().recipients.len(), 1);
+        assert!(expire(&it, true, at(30)).unwrap().recipients.is_empty());
+        assert!(expire(&revoked(it), false, at(30)).is_none());
+    }
+
+    #[test]
+    fn a_warning_comes_an_hour_before_the_end_and_for_short_grants_in_their_last_quarter() {
+        for (length, last_quiet) in [(7200, 3599), (3600, 2699), (40, 29)] {
+            let it = grant(1, 0, length);
+            assert!(warn(&it, at(last_quiet)).is_none(), "{length}");
+            assert!(warn(&it, at(last_quiet + 1)).is_some(), "{length}");
+            assert!(warn(&it, at(length)).is_none(), "{length}: it is over");
+            assert!(warn(&Grant { warned: true, ..it.clone() }, at(last_quiet + 1)).is_none());
+            assert!(warn(&revoked(it), at(last_quiet + 1)).is_none());
+        }
+        assert!(warn(&grant(1, 10, 20), at(9)).is_none(), "it has not begun");
+        assert!(warn(&Grant { ends_at: None, ..grant(1, 0, 10) }, at(9)).is_none());
+    }
+
+    #[test]
+    fn a_request_is_reminded_of_and_lapses_while_it_is_pending() {
+        let log = include_str!("../../../tests/fixtures/replay.jsonl");
+        let filed = log.lines().filter(|line| line.contains("\"seq\":32,"));
+        let mut request = history::request(filed.map(|line| serde_json::from_str(line).unwrap()).collect()).unwrap();
+        let (remind_at, lapses_at) = (request.remind_at.unwrap(), request.lapse_time());
+        let before = |time: Timestamp| Timestamp::from_unix(time.unix() - 1).unwrap();
+        assert!(remind(&request, &[], before(remind_at)).is_none() && remind(&request, &[], remind_at).is_some());
+        assert!(remind(&request, &[], lapses_at).is_none(), "it lapsed");
+        assert!(lapse(&request, before(lapses_at)).is_none() && lapse(&request, lapses_at).is_some());
+        request.recorded = Recorded::Lapsed;
+        assert!(lapse(&request, lapses_at).is_none(), "it is on the record");
+        request.recorded = Recorded::Denied;
+        assert!(remind(&request, &[], remind_at).is_none() && lapse(&request, lapses_at).is_none());
+        request.remind_at = Some(lapses_at);
+        assert_eq!(request.reminder_time(), None);
+    }
+}
