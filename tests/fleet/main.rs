@@ -10,6 +10,9 @@ mod checkpoints;
 mod cluster;
 mod contents;
 mod copies;
+#[allow(dead_code, reason = "the tests of reliability use the rest of it")]
+#[path = "../reliability/disk.rs"]
+mod disk;
 mod expired;
 mod faults;
 mod hostile;
@@ -27,13 +30,21 @@ mod postgres_cluster;
 mod powers;
 mod program;
 mod protocol;
+#[allow(dead_code, reason = "the tests of reliability use the rest of it")]
+#[path = "../reliability/random.rs"]
+mod random;
 mod reads;
+#[path = "../reliability/recording.rs"]
+mod recording;
 mod restored;
 mod salvage;
 mod sessions;
 mod shared_log;
 mod side;
 mod stalls;
+#[allow(dead_code, reason = "the tests of reliability use the rest of it")]
+#[path = "../reliability/strace.rs"]
+mod strace;
 #[path = "../cli/tables.rs"]
 mod tables;
 #[path = "../connectors/tools.rs"]
