@@ -362,6 +362,8 @@ impl Own {
         let (view, mut copy) = server::as_user(owner, || {
             let store = (self.open)(database)?;
             let draft = store::beside(store.path(), &format!(".copy-{}", std::process::id()));
+            // A run that was killed may have left one with this name.
+            let _ = fs::remove_file(&draft);
             let made = self.call_on(&store, Backup { to: draft.clone() }, None, &mut |_| Ok(()));
             store.close();
             let copy = made.and_then(|view| Ok((view, open_copy(&draft).map_err(|error| failed(&draft, &error))?)));

@@ -1,9 +1,7 @@
 //! Checkpoints that `expire` takes at a set rhythm, and the file that has the last one.
 
 use std::fs;
-use std::fs::{File, Permissions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::backend::Backend;
@@ -11,6 +9,7 @@ use crate::config;
 use crate::config::Checkpoints;
 use crate::domain::note::{Note, TreeHead};
 use crate::error::{Failure, Kind};
+use crate::files;
 use crate::service::TakeCheckpoint;
 
 /// A checkpoint is for others to fetch.
@@ -35,7 +34,7 @@ pub fn take(backend: &Backend, checkpoints: &Checkpoints) -> Result<(), Failure>
 pub fn keep(path: &Path, note: &str) -> Result<(), Failure> {
     let io = |error: std::io::Error| Failure::new(Kind::Io, format!("{}: {error}", path.display()));
     match fs::read_to_string(path) {
-        Ok(old) if old == note => return Ok(()),
+        Ok(old) if old == note => return files::sync_name(path),
         Ok(old) => replaces(&old, note).map_err(|why| {
             Failure::new(Kind::Conflict, format!("{} is kept as it is: {why}", path.display()))
                 .hint("name another file, or find out what became of the log: `access audit verify --against`")
@@ -43,15 +42,7 @@ pub fn keep(path: &Path, note: &str) -> Result<(), Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(io(error)),
     }
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".new");
-    let written = File::create(&draft).and_then(|mut file| {
-        file.set_permissions(Permissions::from_mode(MODE))?;
-        file.write_all(note.as_bytes())?;
-        file.sync_all()
-    });
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    written.and_then(|()| fs::rename(&draft, path)).and_then(|()| File::open(folder)?.sync_all()).map_err(io)
+    files::replace(path, note.as_bytes(), MODE)
 }
 
 fn replaces(old: &str, note: &str) -> Result<(), String> {

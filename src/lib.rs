@@ -17,6 +17,7 @@ pub mod connectors;
 pub mod deliver;
 pub mod domain;
 pub mod error;
+pub mod files;
 pub mod frame;
 pub mod http_client;
 pub mod identity;

@@ -2,9 +2,8 @@
 //! needs no database.
 
 use std::fs;
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +14,7 @@ use crate::domain::merkle::{is_consistent, leaf};
 use crate::domain::note::{KeyUse, Note, NoteKey, NoteSignature, SigningKey, TreeHead, WitnessRequest};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
+use crate::files;
 use crate::store;
 
 pub struct Witness {
@@ -49,7 +49,7 @@ impl Witness {
             Some(text) => text.parse::<SigningKey>().map_err(invalid)?,
             None => {
                 let key = SigningKey::new(name, KeyUse::Cosignature, store::random_seed()?).map_err(invalid)?;
-                write(&path, &key.secret_text())?;
+                files::replace(&path, key.secret_text().as_bytes(), 0o600)?;
                 key
             }
         };
@@ -78,7 +78,7 @@ impl Witness {
         log.last = Some(note.clone());
         let text = serde_json::to_string(&log).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
         // Before the signature is out, so that no other continuation is signed after a crash.
-        write(&path, &text)?;
+        files::replace(&path, text.as_bytes(), 0o600)?;
         Ok(self.key.cosign(&note.text, at))
     }
 }
@@ -132,19 +132,4 @@ fn read(path: &Path) -> Result<Option<String>, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io(path, &error)),
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let draft = path.with_extension("new");
-    let mut open = OpenOptions::new();
-    let written = open.write(true).create(true).truncate(true).mode(0o600).open(&draft).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    written.and_then(|()| fs::rename(&draft, path)).map_err(|error| io(path, &error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| {
-        let message = format!("{} is there, but may not survive a power loss: {error}", path.display());
-        Failure::new(Kind::Io, message)
-    })
 }

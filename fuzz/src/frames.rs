@@ -11,6 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::shaped::Shaped;
+
 /// The calls whose fields and answers are read. `tests/fuzz.rs` compares them with those of the service.
 macro_rules! calls {
     ($($call:ident)+) => {
@@ -27,6 +29,14 @@ macro_rules! calls {
             let Some((which, body)) = data.split_first() else { return };
             let readers: &[fn(&[u8])] = &[$(answer::<service::$call>),+];
             readers[usize::from(*which) % readers.len()](body);
+        }
+
+        /// Calls and answers whose shape their types say. The first two bytes say which.
+        pub fn shapes(data: &[u8]) {
+            let Some(([which, kind], rest)) = data.split_first_chunk() else { return };
+            let readers: &[[fn(&[u8]); 2]] =
+                &[$([shaped::<service::$call>, shaped::<Answer<<service::$call as Call>::Row, <service::$call as Call>::Reply>>]),+];
+            readers[usize::from(*which) % readers.len()][usize::from(*kind) % 2](rest);
         }
     };
 }
@@ -87,8 +97,19 @@ fn frames(data: &[u8]) {
 
 /// What a value means, it means again after it was sent on.
 fn stays<T: Serialize + DeserializeOwned>(value: &Value) {
-    let Ok(read) = serde_json::from_value::<T>(value.clone()) else { return };
-    let sent = serde_json::to_value(&read).unwrap();
+    if let Ok(read) = serde_json::from_value::<T>(value.clone()) {
+        is_kept(&read);
+    }
+}
+
+fn shaped<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
+    if let Ok(read) = T::deserialize(&mut Shaped::new(bytes)) {
+        is_kept(&read);
+    }
+}
+
+fn is_kept<T: Serialize + DeserializeOwned>(value: &T) {
+    let sent = serde_json::to_value(value).unwrap();
     let again: T = serde_json::from_value(sent.clone()).unwrap_or_else(|why| panic!("{why}: {sent}"));
     assert_eq!(serde_json::to_value(&again).unwrap(), sent);
 }

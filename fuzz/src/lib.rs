@@ -8,9 +8,11 @@
 pub mod config;
 pub mod connector;
 pub mod entries;
+pub mod forged;
 pub mod frames;
 pub mod names;
 pub mod notes;
+pub mod shaped;
 pub mod ssh;
 pub mod systems;
 pub mod team_file;
@@ -19,13 +21,15 @@ pub mod times;
 /// A target: its name, which its seeds and its program have too, and its check.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     ("config", config::check),
     ("connector", connector::check),
     ("entries", entries::check),
+    ("forged", forged::check),
     ("frames", frames::check),
     ("names", names::check),
     ("notes", notes::check),
+    ("shapes", frames::shapes),
     ("ssh", ssh::check),
     ("systems", systems::check),
     ("team_file", team_file::check),

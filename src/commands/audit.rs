@@ -147,7 +147,10 @@ impl Run for AuditArgs {
             Some(AuditVerb::Key(key)) => key.rotate,
             // The witness remembers what it signed.
             Some(AuditVerb::Witness(witness)) => witness.file.is_some(),
-            _ => false,
+            // They make the key if there is none.
+            Some(AuditVerb::Checkpoint(_) | AuditVerb::Prove(_)) => true,
+            Some(AuditVerb::Signature(signature)) => signature.to.is_some(),
+            Some(AuditVerb::Verify(_) | AuditVerb::Export(_)) | None => false,
         }
     }
 }

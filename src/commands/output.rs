@@ -1,6 +1,5 @@
 //! Writes files that are named on the command line. They appear complete or not at all, and only their owner can read them.
 
-use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -10,6 +9,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 
 use crate::error::{Failure, Kind};
+use crate::files::{draft_of, not_written, replace, sync_name};
 
 /// A file or a folder in the making, beside the place where it will be. It is removed unless it is finished.
 struct OutputDraft {
@@ -20,17 +20,10 @@ struct OutputDraft {
 
 impl OutputDraft {
     fn beside(path: &Path) -> Result<OutputDraft, Failure> {
-        let Some(name) = path.file_name() else {
+        if path.file_name().is_none() {
             return Err(Failure::new(Kind::Usage, format!("{} does not name a file", path.display())));
-        };
-        let mut draft = OsString::from(".");
-        draft.push(name);
-        draft.push(format!(".new-{}", std::process::id()));
-        Ok(OutputDraft { path: path.to_owned(), draft: path.with_file_name(draft), finished: false })
-    }
-
-    fn folder(&self) -> &Path {
-        self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+        }
+        Ok(OutputDraft { path: path.to_owned(), draft: draft_of(path), finished: false })
     }
 }
 
@@ -45,21 +38,20 @@ impl Drop for OutputDraft {
 
 /// Writes a file. It may replace a file of the same user; a link is never followed.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let exists = is_own_file(path)?;
+    if is_own_file(path)? {
+        return replace(path, bytes, 0o600);
+    }
     let mut place = OutputDraft::beside(path)?;
     let created = private_file(&place.draft);
     let mut file = created.map_err(|error| {
         // There is nothing of this process to remove.
         place.finished = true;
-        failed(path, &error)
+        not_written(path, &error)
     })?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| {
-        // Without a file there, one that appears meanwhile is not replaced.
-        if exists { fs::rename(&place.draft, path) } else { fs::hard_link(&place.draft, path) }
-    });
-    written.and_then(|()| sync(place.folder())).map_err(|error| failed(path, &error))?;
-    place.finished = exists;
-    Ok(())
+    // One that appears meanwhile is not replaced.
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::hard_link(&place.draft, path));
+    written.map_err(|error| not_written(path, &error))?;
+    sync_name(path)
 }
 
 /// Whether a file is there already, and may be replaced.
@@ -85,7 +77,7 @@ impl NewFolder {
         let mut place = OutputDraft::beside(path)?;
         DirBuilder::new().mode(0o700).create(&place.draft).map_err(|error| {
             place.finished = true;
-            failed(path, &error)
+            not_written(path, &error)
         })?;
         Ok(NewFolder(place))
     }
@@ -99,26 +91,17 @@ impl NewFolder {
         let mut files = files;
         let finished = files
             .try_for_each(|file| file.sync_all())
-            .and_then(|()| sync(&self.0.draft))
-            .and_then(|()| fs::rename(&self.0.draft, &self.0.path))
-            .and_then(|()| sync(self.0.folder()));
-        finished.map_err(|error| failed(&self.0.path, &error))?;
+            .and_then(|()| File::open(&self.0.draft)?.sync_all())
+            .and_then(|()| fs::rename(&self.0.draft, &self.0.path));
+        finished.map_err(|error| not_written(&self.0.path, &error))?;
         self.0.finished = true;
-        Ok(())
+        sync_name(&self.0.path)
     }
 }
 
 fn private_file(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW.bits();
     OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-fn failed(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Kind::Io, format!("{} can't be written: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -156,13 +139,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_run_left_is_in_nobodys_way() {
+        let path = Path::new("/folder/page.html");
+        assert_ne!(OutputDraft::beside(path).unwrap().draft, OutputDraft::beside(path).unwrap().draft);
+    }
+
+    #[test]
     fn somebody_elses_draft_is_neither_used_nor_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("page.html");
-        let (draft, target) = (OutputDraft::beside(&path).unwrap(), folder.path().join("target"));
-        symlink(&target, &draft.draft).unwrap();
-        assert_eq!(write_file(&path, b"one").unwrap_err().kind, Kind::Io);
-        assert!(!target.exists() && !path.exists() && draft.draft.is_symlink());
+        let (draft, target) = (folder.path().join("draft"), folder.path().join("target"));
+        symlink(&target, &draft).unwrap();
+        assert_eq!(private_file(&draft).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(!target.exists() && draft.is_symlink());
     }
 
     #[test]

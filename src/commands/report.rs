@@ -1,7 +1,7 @@
 //! `access report`: what happened in a period, to hand over.
 
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -14,6 +14,7 @@ use super::output::{NewFolder, write_file};
 use crate::domain::duration::{Length, brief};
 use crate::domain::text::quantity;
 use crate::error::{Failure, Kind};
+use crate::files::not_written;
 use crate::protocol::ReportRow;
 use crate::report::{Evidence, Figure, FiguresView};
 use crate::service::PeriodReport;
@@ -95,6 +96,10 @@ impl Run for ReportArgs {
         }
         Ok(u8::from(!verify.ok))
     }
+
+    fn changes(&self) -> bool {
+        self.csv.is_some() || self.html.as_deref().is_some_and(|file| file != Path::new("-"))
+    }
 }
 
 impl App {
@@ -138,10 +143,6 @@ impl App {
 
 fn incomplete() -> Failure {
     Failure::new(Kind::Internal, "the report has no beginning")
-}
-
-fn not_written(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Kind::Io, format!("{} can't be written: {error}", path.display()))
 }
 
 fn figures(sheet: &mut Sheet, evidence: &Evidence, view: &ReportView<'_>) {

@@ -64,6 +64,11 @@ impl Run for SshArgs {
             SshVerb::Command(args) => args.run(),
         }
     }
+
+    fn changes(&self) -> bool {
+        // The certificate is on the record.
+        matches!(self.verb, SshVerb::Cert(_))
+    }
 }
 
 impl PrincipalsArgs {

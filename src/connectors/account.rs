@@ -65,6 +65,16 @@ fn subordinate(text: &str, name: &str, uid: u32) -> Vec<RangeInclusive<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_file_gives_the_id_of_root(text in "((bob|1001|alice|):[0-9]{0,11}:[0-9]{0,11}\n|\\PC{0,9}\n?){0,5}") {
+            for range in subordinate(&text, "bob", 1001) {
+                prop_assert!(!range.contains(&0));
+            }
+        }
+    }
 
     #[test]
     fn subordinate_ids_are_by_name_or_by_number() {

@@ -1,10 +1,12 @@
 //! Running processes that still have what was taken back.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::ops::RangeInclusive;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -14,23 +16,55 @@ use super::NotDone;
 const GRACE: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(4);
 
+/// What the kernel says of a process. Anyone can give one a name that is no text.
+pub fn proc_file(pid: Pid, name: &str) -> io::Result<String> {
+    let bytes = fs::read(format!("/proc/{pid}/{name}"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// The processes with one of these user IDs that have this group.
 pub fn with_group(uids: &[RangeInclusive<u32>], gid: u32) -> Result<Vec<Pid>, NotDone> {
-    let unreadable = |error: std::io::Error| NotDone::Later(format!("/proc can't be read: {error}"));
+    let unreadable = |error: io::Error| NotDone::Later(format!("/proc can't be read: {error}"));
     let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").map_err(unreadable)? {
-        let name = entry.map_err(unreadable)?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-        // A process that ended meanwhile has no status.
-        let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { continue };
-        if has_group(&status, uids, gid) {
-            found.push(Pid::from_raw(pid));
+    for pid in numbers("/proc").map_err(unreadable)? {
+        if any_thread_has_group(pid, uids, gid).map_err(unreadable)? {
+            found.push(pid);
         }
     }
     Ok(found)
 }
 
-/// Whether the process of this `/proc/PID/status` acts for a user, by its real, effective or saved ID, and has the group.
+/// Each thread has groups of its own. The first may have ended, or have given up what the others keep.
+fn any_thread_has_group(pid: Pid, uids: &[RangeInclusive<u32>], gid: u32) -> io::Result<bool> {
+    for thread in unless_ended(numbers(&format!("/proc/{pid}/task")))?.unwrap_or_default() {
+        let status = unless_ended(proc_file(pid, &format!("task/{thread}/status")))?;
+        if status.is_some_and(|status| has_group(&status, uids, gid)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The processes of `/proc`, or the threads of a process.
+fn numbers(folder: &str) -> io::Result<Vec<Pid>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        numbers.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()).map(Pid::from_raw));
+    }
+    Ok(numbers)
+}
+
+/// None: the process or the thread ended meanwhile.
+fn unless_ended<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the thread of this status acts for a user, by its real, effective or saved ID, and has the group.
 fn has_group(status: &str, uids: &[RangeInclusive<u32>], gid: u32) -> bool {
     let line = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
     let ids = |key: &str| line(key).split_whitespace().filter_map(|word| word.parse::<u32>().ok());
@@ -66,6 +100,7 @@ pub fn end(mut find: impl FnMut() -> Result<Vec<Pid>, NotDone>) -> Result<(), No
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const STATUS: &str = "Name:\tbash\nState:\tS (sleeping)\nUid:\t1001\t1001\t1001\t1001\nGid:\t100\t100\t100\t100\nGroups:\t27 1500 \n";
 
@@ -79,6 +114,16 @@ mod tests {
         assert!(!has_group(&STATUS.replace("S (sleeping)", "Z (zombie)"), &bobs, 27));
         for (uid, theirs) in [("99999", false), ("100000", true), ("165535", true), ("165536", false)] {
             assert_eq!(has_group(&STATUS.replace("1001", uid), &bobs, 27), theirs, "{uid}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_changes_nothing(name in proptest::collection::vec(any::<u8>(), 0..16), rest in any::<String>()) {
+            // The kernel writes a line break and a backslash in a name as two characters.
+            let name = String::from_utf8_lossy(&name).replace('\\', "\\\\").replace('\n', "\\n");
+            prop_assert!(has_group(&STATUS.replace("bash", &name), &[1001..=1001], 1500));
+            has_group(&rest, &[1001..=1001], 1500);
         }
     }
 }

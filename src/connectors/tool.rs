@@ -1,7 +1,9 @@
-//! Runs a tool of the operating system.
+//! Runs a tool of the operating system, and makes last what it did to files.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::ErrorKind;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use super::NotDone;
@@ -22,4 +24,11 @@ pub fn complaint(output: &Output) -> String {
     let text = String::from_utf8_lossy(text);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if lines.is_empty() { output.status.to_string() } else { lines.join("; ") }
+}
+
+/// Makes the names in a folder last. Once a revoke is done, nobody remembers the access, so it must not come back after a power
+/// loss.
+pub fn sync(folder: &Path) -> Result<(), NotDone> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| NotDone::Later(format!("{} can't be synced: {error}", folder.display())))
 }

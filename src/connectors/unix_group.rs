@@ -5,6 +5,7 @@
 //! group count, not those for whom it is the primary group of the account.
 
 use std::fs;
+use std::path::Path;
 use std::process::Output;
 
 use clap::Args;
@@ -15,6 +16,7 @@ use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
 
 const FILE: &str = "/etc/group";
+const FOLDER: &str = "/etc";
 
 /// Membership in a Unix group of this host
 #[derive(Debug, Args)]
@@ -76,11 +78,13 @@ impl System for UnixGroup {
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
         let name = parameters::only(&act.parameters, "group")?;
         // Nobody is in a group that does not exist.
-        let Some(group) = find(name)? else { return Ok(None) };
-        if group.has(&act.login) {
+        let group = find(name)?;
+        if group.as_ref().is_some_and(|group| group.has(&act.login)) {
             self.remove(&act.login, name)?;
         }
-        end_sessions(act, &group)
+        // usermod does not, and neither did a run that was killed.
+        tool::sync(Path::new(FOLDER))?;
+        group.map_or(Ok(None), |group| end_sessions(act, &group))
     }
 }
 

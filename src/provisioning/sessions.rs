@@ -68,21 +68,39 @@ pub fn close_session(backend: &Backend) -> Result<usize, Failure> {
     let leader = leader()?;
     let journal = Journal::open(&backend.journal()?)?;
     let boot = boot();
-    let mut closed = Vec::new();
+    let (mut closed, mut earlier) = (Vec::new(), Vec::new());
     for session in journal.sessions()? {
         let SessionProcesses { pid, started, boot: booted, .. } = &session.processes;
-        let is_this = *pid == leader.pid.as_raw() && *started == leader.started && *booted == boot;
+        if *pid != leader.pid.as_raw() || *started != leader.started || *booted != boot {
+            continue;
+        }
+        if session.state == TrackedState::Closed {
+            earlier.push(session);
         // One that a run is ending is recorded by that run.
-        if is_this && journal.turn_session(session.id, TrackedState::Open, TrackedState::Closed)? {
+        } else if journal.turn_session(session.id, TrackedState::Open, TrackedState::Closed)? {
             closed.push(session);
         }
     }
-    let recorded = closed.iter().filter_map(|session| on_record(session, SessionEnd::Closed));
+    let unrecorded = unrecorded(backend, &earlier)?;
+    let over = closed.iter().chain(unrecorded);
+    let recorded = over.filter_map(|session| on_record(session, SessionEnd::Closed));
     backend.answer(CloseSessions { sessions: recorded.collect() })?;
-    for session in closed.iter().filter(|session| leaves_nothing(&session.processes)) {
+    for session in closed.iter().chain(&earlier).filter(|session| leaves_nothing(&session.processes)) {
         journal.forget_session(session.id)?;
     }
     Ok(closed.len())
+}
+
+/// Those that are open on record, though they are closed: the process that closed them was killed.
+fn unrecorded<'s>(backend: &Backend, closed: &'s [TrackedSession]) -> Result<Vec<&'s TrackedSession>, Failure> {
+    let mut open = BTreeSet::new();
+    if !closed.is_empty() {
+        backend.call(OpenSessions {}, &mut |session| {
+            open.insert(Some(session.seq));
+            Ok(())
+        })?;
+    }
+    Ok(closed.iter().filter(|session| open.contains(&session.seq)).collect())
 }
 
 /// None: it is not on record.

@@ -50,8 +50,10 @@ pub fn restore(database: &Path) -> String {
 
 /// The mount point in `/etc/fstab` that this path is below, if nothing is mounted there.
 pub fn not_mounted(path: &Path) -> Option<PathBuf> {
-    let mounted = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let mounted: Vec<PathBuf> = mounted.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped).collect();
+    // Users can mount at paths that are no text.
+    let mounted = fs::read("/proc/self/mountinfo").ok()?;
+    let mounted: Vec<PathBuf> =
+        String::from_utf8_lossy(&mounted).lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped).collect();
     let table = fs::read_to_string("/etc/fstab").ok()?;
     let points = table.lines().filter(|line| !line.trim_start().starts_with('#'));
     let points = points.filter_map(|line| line.split_whitespace().nth(1)).map(unescaped);
@@ -115,7 +117,9 @@ impl ServedBy {
 /// The process that listens on this socket: any that has it open, except systemd (process 1).
 fn listener(socket: &Path) -> Option<u32> {
     const LISTENS: u32 = 0x1_0000;
-    let sockets = fs::read_to_string("/proc/net/unix").ok()?;
+    // Other users' sockets may have names that are no text.
+    let sockets = fs::read("/proc/net/unix").ok()?;
+    let sockets = String::from_utf8_lossy(&sockets);
     // Num RefCount Protocol Flags Type St Inode Path
     let listening = sockets.lines().filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();

@@ -11,6 +11,7 @@ use crate::domain::audit::LogPlace;
 use crate::domain::event::FORMAT;
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
+use crate::files::draft_of;
 use crate::log::{Engine, LogState, OwnedLog};
 use crate::protocol::{MoveOutcome, MovedView, SalvagedView};
 use crate::store::{EngineAccess, Error, Store, beside, move_into_place};
@@ -179,7 +180,7 @@ pub fn salvage_log(store: Store, file: &Path, anew: Option<EngineAccess>) -> Res
 
 /// Writes the file. It appears complete or not at all.
 fn write_lines(store: &Store, after: i64, path: &Path) -> Result<u64, Failure> {
-    let draft = beside(path, &format!(".new-{}", std::process::id()));
+    let draft = draft_of(path);
     let written = write_draft(store, after, &draft).and_then(|count| {
         move_into_place(&draft, path).map_err(|error| match error {
             Error::Exists { path } => {

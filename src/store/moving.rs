@@ -1,5 +1,6 @@
 //! Moving a log into the shared one and back, making a host's copy, and what is left of a copy after a restore.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::outstanding::Outstanding;
@@ -219,13 +220,48 @@ impl Store {
 
 /// Puts a finished draft in the place of a file, which is kept under another name. Nobody may have the file open.
 fn replace(path: &Path, draft: &Path, kept: &Path) -> Result<(), Error> {
-    file::move_into_place(path, kept)?;
+    // A run that was killed here has left the file with both names.
+    if !is_same(path, kept) {
+        file::move_into_place(path, kept)?;
+    }
     std::fs::rename(draft, path).map_err(|error| file::io(path, &error))?;
     file::sync(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Whether both are names of one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let file = |path| std::fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()));
+    file(one).is_ok_and(|one| file(other).is_ok_and(|other| one == other))
 }
 
 /// A copy that has not heard from its log yet.
 fn new_replica(host: String) -> Replica {
     let clocks = HostClocks { boot_id: String::new(), since_boot: 0, wall: 0 };
     Replica { host, epoch: 0, contact: LastContact { engine: 0, clocks } }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
+
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_replacement_that_was_interrupted_is_completed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, draft, kept] = ["access.db", "draft", "kept"].map(|name| folder.path().join(name));
+        fs::write(&path, "old").unwrap();
+        fs::write(&draft, "new").unwrap();
+        // Where a run was killed.
+        fs::hard_link(&path, &kept).unwrap();
+        replace(&path, &draft, &kept).unwrap();
+        let text = |path| fs::read_to_string(path).unwrap();
+        assert!(text(&path) == "new" && text(&kept) == "old");
+        // Another file is never replaced.
+        fs::write(&draft, "newer").unwrap();
+        assert!(matches!(replace(&path, &draft, &kept), Err(Error::Exists { .. })));
+        assert!(text(&path) == "new" && text(&kept) == "old");
+    }
 }

@@ -30,6 +30,9 @@ fn not_after(der: &[u8]) -> Option<String> {
     let (_, _, rest) = element(validity)?;
     let (tag, time, _) = element(rest)?;
     let time = std::str::from_utf8(time).ok()?.strip_suffix('Z')?;
+    if !time.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
     let time = match (tag, time.len()) {
         (UTC_TIME, 12) if time < "50" => format!("20{time}"),
         (UTC_TIME, 12) => format!("19{time}"),
@@ -65,6 +68,7 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// With both kinds of time, and a version or none.
     fn certificate(version: &[u8], end: &[u8]) -> Vec<u8> {
@@ -88,6 +92,22 @@ mod tests {
         let whole = certificate(&version, &utc);
         for length in 0..whole.len() {
             assert_eq!(not_after(&whole[..length]), None, "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_certificate_panics_and_an_end_is_a_time(
+            changes in proptest::collection::vec((0..60_usize, any::<u8>()), 0..4),
+            length in 0..60_usize,
+        ) {
+            let mut der = certificate(&[VERSION, 3, 2, 1, 2], &[&[UTC_TIME, 13][..], b"271124090001Z"].concat());
+            changes.into_iter().for_each(|(at, byte)| if let Some(changed) = der.get_mut(at) { *changed = byte });
+            for der in [&der[..], &der[..length.min(der.len())]] {
+                if let Some(end) = not_after(der) {
+                    prop_assert!(end.len() == 20 && end.bytes().all(|b| b.is_ascii_digit() || b"-T:Z".contains(&b)), "{end:?}");
+                }
+            }
         }
     }
 }

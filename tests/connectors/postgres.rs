@@ -166,6 +166,20 @@ fn odd_logins_and_roles() {
 }
 
 #[test]
+fn a_role_of_a_database_with_another_encoding_hides_no_other() {
+    let cluster = Cluster::start().with_orders();
+    // All databases share the roles. Here the name of this one is no text.
+    let other = "CREATE DATABASE other ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0;\n\\c other\n\\encoding UTF8\n";
+    let grant_by = "CREATE ROLE \"müller\" LOGIN; GRANT orders_rw TO \"müller\" WITH ADMIN OPTION;
+                    SET ROLE \"müller\"; GRANT orders_rw TO bob;";
+    cluster.sql("postgres", &format!("{other}{grant_by}"));
+    let connector = cluster.connector("access");
+    assert_eq!(holders(&connector.one(list("role", &["orders_rw"]))), ["bob"]);
+    let answer = connector.one(revoke("bob", "orders_rw"));
+    assert_says(&answer, "failed", "bob still has orders_rw: m\u{fffd}ller granted it");
+}
+
+#[test]
 fn a_name_that_the_server_would_cut_is_no_name() {
     let cluster = Cluster::start().with_orders();
     let (short, long) = ("y".repeat(63), "y".repeat(64));

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
 #![allow(clippy::print_stdout, reason = "figures of a run, and what servers said before a failure")]
+#![allow(clippy::print_stderr, reason = "a test says how much it tried")]
 
 mod checkpoints;
 mod cluster;
@@ -19,6 +20,7 @@ mod hostile;
 mod hosts;
 mod install;
 mod json_reference;
+mod kills;
 mod lies;
 mod line;
 mod many;

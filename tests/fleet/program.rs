@@ -99,13 +99,18 @@ impl<'f> Host<'f> {
     }
 
     pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
         let home = self.fleet.file(self.name);
         let mut command = Command::new(env!("CARGO_BIN_EXE_access"));
         command.env_clear().env("HOME", &home).env("ACCESS_DB", self.database()).env("PATH", "/usr/bin:/bin");
         if self.user != "root" {
             command.args(["--as", self.user]);
         }
-        command.current_dir(self.path()).args(args).output().unwrap()
+        command.current_dir(self.path()).args(args);
+        command
     }
 
     #[track_caller]
@@ -134,6 +139,16 @@ impl<'f> Host<'f> {
         let database = rusqlite::Connection::open(self.database()).unwrap();
         let mut rows = database.prepare("SELECT body FROM event ORDER BY seq").unwrap();
         rows.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    /// Removes its database, and puts this file in its place.
+    pub fn put_back(&self, kept: Option<&Path>) {
+        for file in self.files().iter().filter(|file| file.starts_with("access.db")) {
+            std::fs::remove_file(self.database().with_file_name(file)).unwrap();
+        }
+        if let Some(kept) = kept {
+            std::fs::copy(kept, self.database()).unwrap();
+        }
     }
 
     pub fn files(&self) -> Vec<String> {

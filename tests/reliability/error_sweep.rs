@@ -69,6 +69,10 @@ fn tells(prepared: &Prepared, point: &str, ran: &Traced, outcome: Outcome) {
     let in_lines = prepared.scenario.name == "reconcile" && code == 1 && ran.out.contains("doors");
     assert!(in_lines || says(&["error: ", "warning: "]), "{point}: {ran:?}");
     assert!(code != 74 || says(&["hint: "]), "{point}: it does not say what to do: {ran:?}");
+    // A command that only reads says nothing of the migration before it.
+    if prepared.scenario.name.contains("migrating") {
+        return;
+    }
     // Of several steps it says of each that it changed nothing.
     let is_one = prepared.scenario.steps.is_one();
     let says_nothing = says(&["nothing was ", "changed nothing"]);

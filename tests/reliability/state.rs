@@ -34,6 +34,14 @@ impl State {
         State(self.0.into_iter().map(reduce).collect())
     }
 
+    /// The same without what connectors failed to do, and who was notified of it.
+    #[must_use]
+    pub fn without_failures(self) -> State {
+        let stays = |line: &&str| !line.contains("provisioning.failed") && !["notification", "outbox"].contains(line);
+        let reduce = |content: String| content.lines().filter(stays).collect::<Vec<_>>().join("\n");
+        State(self.0.into_iter().map(|(name, content)| (name, reduce(content))).collect())
+    }
+
     /// What is not the same in both, for a person.
     pub fn differs(&self, other: &State) -> String {
         let names: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();

@@ -112,7 +112,8 @@ pub fn counts(trace: &str) -> BTreeMap<&'static str, usize> {
 /// The same command, with strace before it.
 pub fn under_strace(command: &Command, trace: &Path, options: &[&str]) -> Command {
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-q", "-o"]).arg(trace).args(options).arg("--");
+    // The process above the command is this one, as without strace.
+    strace.args(["-D", "-f", "-q", "-o"]).arg(trace).args(options).arg("--");
     around(command, &mut strace);
     strace
 }

@@ -1,11 +1,14 @@
 //! Runs the connectors that access ships, as the reconciler does: operations in, answers out, one JSON object a line.
 
+use std::fs;
 use std::io::{Seek as _, Write as _};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::host::{ACCESS, Ran, run};
+use crate::recording::{Op, record};
 
 /// One connector with its arguments, for values of one parameter.
 pub struct Connector<'c> {
@@ -18,11 +21,31 @@ impl Connector<'_> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(input.as_bytes()).unwrap();
         file.rewind().unwrap();
+        let mut command = self.command();
+        command.stdin(Stdio::from(file));
+        run(&mut command, format!("root# access connector {} <<< {input}", self.args.join(" ")))
+    }
+
+    fn command(&self) -> Command {
         let mut command = Command::new(ACCESS);
-        command.arg("connector").args(self.args).env_clear().current_dir("/").stdin(Stdio::from(file));
+        command.arg("connector").args(self.args).env_clear().current_dir("/");
         // As the reconciler has it: /usr/sbin is not there, where Debian has visudo.
         command.env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8").env("HOME", "/");
-        run(&mut command, format!("root# access connector {} <<< {input}", self.args.join(" ")))
+        command
+    }
+
+    /// Revokes. All that was changed of the names in this folder lasts before the answer comes.
+    #[track_caller]
+    pub fn revoke_lasts(&self, login: &str, value: &str, folder: &Path) {
+        let input = tempfile::tempdir().unwrap();
+        fs::write(input.path().join("input"), format!("{}\n", self.operation("revoke", login, value))).unwrap();
+        let ops = record(self.command().current_dir(input.path()), folder);
+        let told = ops.iter().position(|op| *op == Op::Told).unwrap();
+        let synced = ops[..told].iter().rposition(|op| *op == Op::Sync { path: folder.to_owned() });
+        let synced = synced.unwrap_or_else(|| panic!("{folder:?} is not synced: {ops:?}"));
+        let names = |op: &&Op| !matches!(op, Op::Write { .. } | Op::Sync { .. } | Op::SetLength { .. });
+        let later: Vec<&Op> = ops[synced..told].iter().filter(names).collect();
+        assert!(later.is_empty(), "{later:?}");
     }
 
     /// The answers to these operations.

@@ -375,6 +375,21 @@ pub fn python(login: &str, program: &str) -> Ran {
     run(&mut as_user(login, "/usr/bin/python3", &["-I", "-c", &program]), format!("{login}$ python {program}"))
 }
 
+/// Programs of Python that wait, and hide: one has a name that is no text, and the first thread of the other ends, so that it looks
+/// like a process that has ended. Each makes the file of its name when it has done so.
+pub const HIDING: [(&str, &str); 2] = [
+    (
+        "named",
+        "import os, time; open('/proc/self/comm', 'wb').write(b'\\xff) Z 1'); \
+               open('named', 'w').write(str(os.getpid())); time.sleep(300)",
+    ),
+    (
+        "headless",
+        "import ctypes, os, threading, time; threading.Thread(target=time.sleep, args=(300,)).start(); \
+                  open('headless', 'w').write(str(os.getpid())); ctypes.CDLL(None).pthread_exit(None)",
+    ),
+];
+
 /// Speaks the protocol by hand.
 pub const PRELUDE: &str = r#"
 import json, os, socket, struct, sys, time

@@ -63,6 +63,9 @@ mod random;
 #[cfg(not(feature = "test-overrides"))]
 mod recipes;
 #[cfg(not(feature = "test-overrides"))]
+#[path = "../reliability/recording.rs"]
+mod recording;
+#[cfg(not(feature = "test-overrides"))]
 #[path = "../reliability/rows.rs"]
 mod rows;
 #[cfg(not(feature = "test-overrides"))]

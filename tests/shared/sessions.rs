@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::host::{ACCESS, Host, Ran, TEAM, access, as_user, python, root, shell, within};
+use crate::host::{ACCESS, HIDING, Host, Ran, TEAM, access, as_user, python, root, shell, within};
 use crate::recipes::{documented, install, recipe};
 use crate::ssh::{COMMAND, MORE, Running, Sshd, grant};
 
@@ -51,8 +51,10 @@ fn pid(file: &str) -> u32 {
 }
 
 fn is_running(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = String::from_utf8_lossy(&stat);
+    // The 18th field from there is the number of threads.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z') || rest.split(' ').nth(17) != Some("1"))
 }
 
 fn reconcile() -> Ran {
@@ -105,6 +107,22 @@ fn the_end_of_access_ends_the_session_and_all_that_it_started() {
     access("alice", &["audit"]).ok().says("bob opened a session of sshd from 127.0.0.1 on target:orders-db");
     access("ana", &["audit", "verify"]).ok();
     root(ACCESS, &["reconcile", "sessions"]).ok();
+}
+
+#[test]
+fn a_process_hides_neither_by_its_name_nor_by_the_end_of_its_first_thread() {
+    let Some(host) = host(RULE) else { return };
+    let sshd = Sshd::with(COMMAND, "UsePAM yes");
+    let id = grant(&host, "bob", "target:orders-db");
+    let start = |(_, program): &(&str, &str)| format!("python3 -c \"{program}\" < /dev/null > /dev/null 2>&1 &\n");
+    let _bobs = log_in(&sshd, "bob", &format!("{}sleep 300\n", HIDING.iter().map(start).collect::<String>()));
+    let hidden = HIDING.map(|(name, _)| pid(&format!("/home/bob/{name}")));
+    let state = || fs::read_to_string(format!("/proc/{}/status", hidden[1])).unwrap();
+    within(Duration::from_secs(10), || state().contains("State:\tZ"), "its first thread has ended");
+    access("alice", &["revoke", &id]).ok();
+    reconcile().says("revoked");
+    assert_eq!(hidden.map(is_running), [false; 2]);
+    assert_eq!(sessions(&id)[0]["how"], "ended");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -350,6 +351,17 @@ fn files_of_others_are_neither_read_as_ours_nor_changed() {
     assert_eq!(fs::read_to_string(FILE).unwrap(), rule);
     assert_eq!(fs::read_to_string("/etc/sudoers.d/access+alice+web").unwrap(), ours);
     assert_eq!(list(), holds);
+}
+
+#[test]
+fn a_revoke_lasts_before_it_is_done() {
+    let Some(_host) = host() else { return };
+    assert_eq!(SUDO.grant("bob", "web"), done());
+    // The second: as after a run that was killed before it synced.
+    for _ in 0..2 {
+        SUDO.revoke_lasts("bob", "web", Path::new("/etc/sudoers.d"));
+        assert!(!fs::exists(FILE).unwrap());
+    }
 }
 
 #[test]

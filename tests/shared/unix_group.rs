@@ -1,14 +1,14 @@
 //! `access connector unix-group`, with real users, groups and processes.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::connector::{Connector, done, notes, says};
-use crate::host::{ACCESS, Host, as_user, home, root, user, within};
+use crate::host::{ACCESS, HIDING, Host, as_user, home, root, user, within};
 
 const GROUPS: Connector<'_> = Connector { args: &["unix-group"], parameter: "group" };
 
@@ -73,6 +73,17 @@ fn a_member_is_in_the_group_and_then_is_not() {
     }
     assert_eq!(fs::read_to_string("/etc/group").unwrap(), before, "what was there before stays");
     root("grpck", &["-r"]).ok();
+}
+
+#[test]
+fn a_revoke_lasts_before_it_is_done() {
+    let Some(_host) = host() else { return };
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    // The second: as after a run that was killed before it synced.
+    for _ in 0..2 {
+        GROUPS.revoke_lasts("bob", "orders", Path::new("/etc"));
+        assert!(!is_in("bob", "orders"));
+    }
 }
 
 #[test]
@@ -335,6 +346,40 @@ fn a_process_with_a_subordinate_user_id_counts_and_ends_too() {
     assert!(hers.try_wait().unwrap().is_none(), "that user ID is alice's");
     hers.kill().unwrap();
     hers.wait().unwrap();
+}
+
+/// In a container of a user, where groups can be given up: the first thread does so, and the other one keeps them.
+const GIVES_UP: &str = "import ctypes, platform, threading, time
+threading.Thread(target=time.sleep, args=(300,)).start()
+ctypes.CDLL(None).syscall({'x86_64': 116, 'aarch64': 159}[platform.machine()], 0, None)
+open('gives-up', 'w'); time.sleep(300)";
+
+#[test]
+fn a_process_hides_neither_by_its_name_nor_by_its_first_thread() {
+    let Some(_host) = host() else { return };
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    let python = |program: &str| session("bob", &format!("cd ~bob; exec python3 -c \"{program}\""));
+    let mut hidden: Vec<Child> = HIDING.iter().map(|(_, program)| python(program)).collect();
+    fs::write(ready("gives-up.py"), GIVES_UP).unwrap();
+    let line = "cd ~bob; exec unshare --user sh -c 'touch ready; until [ $(id -u) = 0 ]; do sleep 0.05; done; \
+                exec python3 gives-up.py'";
+    let in_namespace = session("bob", line);
+    until_ready("ready");
+    for (kind, number) in [("gid", user("bob").gid.as_raw()), ("uid", user("bob").uid.as_raw())] {
+        fs::write(format!("/proc/{}/{kind}_map", in_namespace.id()), format!("0 {number} 1\n")).unwrap();
+    }
+    for name in ["named", "headless", "gives-up"] {
+        until_ready(name);
+    }
+    let status = |child: &Child| fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    within(Duration::from_secs(10), || status(&hidden[1]).contains("State:\tZ"), "its first thread has ended");
+    assert!(status(&in_namespace).contains("Groups:\t \n"), "its first thread has no groups");
+    notes(&GROUPS.revoke("bob", "orders"), "3 running processes of bob keep the group orders");
+    assert_eq!(GROUPS.revoke_and_end_sessions("bob", "orders"), done());
+    hidden.push(in_namespace);
+    for ended in &mut hidden {
+        within(Duration::from_secs(2), || ended.try_wait().unwrap().is_some(), "it ended");
+    }
 }
 
 #[test]

@@ -8,7 +8,8 @@ use clap::Args;
 
 use super::super::app::App;
 use super::super::output::NewFolder;
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
+use crate::files::not_written;
 use crate::protocol::SignatureView;
 use crate::service::AuditSignature;
 
@@ -57,6 +58,5 @@ fn write(path: &Path, view: &SignatureView) -> Result<(), Failure> {
         Ok(file)
     });
     let written: std::io::Result<Vec<_>> = written.collect();
-    let failed = |error| Failure::new(Kind::Io, format!("{} can't be written: {error}", path.display()));
-    folder.finish(written.map_err(failed)?.into_iter())
+    folder.finish(written.map_err(|error| not_written(path, &error))?.into_iter())
 }

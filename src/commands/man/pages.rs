@@ -9,15 +9,18 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use super::markdown;
 use crate::commands::Cli;
+use crate::files;
 use crate::time_input;
 
 /// Writes a page for `access`, one for each subcommand and one for each file format. Returns their number.
 pub fn write_man_pages(folder: &Path) -> Result<usize> {
+    let missing: Vec<&Path> =
+        folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).collect();
     fs::create_dir_all(folder).with_context(|| format!("{} can't be created", folder.display()))?;
+    missing.into_iter().try_for_each(files::sync_name)?;
     let pages = man_pages();
     for (name, page) in &pages {
-        let path = folder.join(name);
-        fs::write(&path, page).with_context(|| format!("{} can't be written", path.display()))?;
+        files::replace(&folder.join(name), page.as_bytes(), 0o644)?;
     }
     Ok(pages.len())
 }

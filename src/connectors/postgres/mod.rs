@@ -118,7 +118,7 @@ impl System for Postgres {
         let rows = self.server.with(|session| Ok(session.client.query(&session.list, &[&names])?))?;
         let holders = |row: &Row| {
             // A role that can't be a Unix user name is no login of a member.
-            let login: Option<Login> = row.get::<_, &str>(0).parse().ok();
+            let login: Option<Login> = std::str::from_utf8(row.get(0)).ok().and_then(|login| login.parse().ok());
             let role: &str = row.get(1);
             let asked = roles.iter().filter(move |(name, _)| *name == role);
             let holders: Vec<Holder> = login
@@ -161,12 +161,12 @@ impl System for Postgres {
                 return refuse(format!("{login} is longer than the {LONGEST_NAME} bytes of a PostgreSQL role"));
             }
             // One transaction.
-            let mut statements = text(&found, if has_login { "extend_login" } else { "make_login" });
+            let mut statements = text(&found, if has_login { "extend_login" } else { "make_login" })?;
             let is_held: bool = found.get("is_held");
             // If the session ended meanwhile, this is the second try, and the first may have had its effect.
             let effect = if is_held && !is_sent.get() { GrantEffect::WasThere } else { GrantEffect::Given };
             if !is_held {
-                statements += &text(&found, "grant");
+                statements += &text(&found, "grant")?;
                 is_sent.set(true);
             }
             if !statements.is_empty() {
@@ -181,16 +181,16 @@ impl System for Postgres {
         let login = &act.login;
         self.server.with(|session| {
             let found = session.client.query_one(&session.before_revoke, &[&login.as_str(), &role])?;
-            let revoke = text(&found, "revoke");
+            let revoke = text(&found, "revoke")?;
             if !revoke.is_empty() {
-                session.client.batch_execute(&(revoke + &text(&found, "end_login")))?;
+                session.client.batch_execute(&(revoke + &text(&found, "end_login")?))?;
             }
             if act.end_sessions {
                 end_sessions(session, login)?;
             }
-            let others: Vec<String> = found.get("others");
+            let others: Vec<&[u8]> = found.get("others");
             if !others.is_empty() {
-                let others = others.join(" and ");
+                let others = others.into_iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(" and ");
                 let why = format!("{login} still has {role}: {others} granted it too, and access does not undo that");
                 return Err(PostgresProblem::NotDone(NotDone::Failed(why)));
             }
@@ -212,8 +212,8 @@ impl System for Postgres {
 const LONGEST_NAME: usize = 63;
 
 /// A statement that the server wrote. Empty if none is needed.
-fn text(row: &Row, name: &str) -> String {
-    row.get::<_, Option<String>>(name).unwrap_or_default()
+fn text(row: &Row, name: &str) -> Result<String, PostgresProblem> {
+    Ok(row.try_get::<_, Option<String>>(name)?.unwrap_or_default())
 }
 
 /// How long ended sessions may take to disappear.

@@ -66,7 +66,7 @@ pub fn before_grant() -> String {
 pub fn before_revoke() -> String {
     format!(
         "{}
-        SELECT ARRAY(SELECT grantor FROM membership WHERE NOT ours) AS others,
+        SELECT ARRAY(SELECT textsend(grantor) FROM membership WHERE NOT ours) AS others,
             (SELECT string_agg(format('REVOKE %I FROM %I', $2::text, $1::text)
                 || CASE WHEN several THEN format(' GRANTED BY %I', grantor) ELSE '' END || '; ', '')
                 FROM membership WHERE ours) AS revoke,
@@ -90,10 +90,11 @@ pub const END_SESSIONS: &str = "SELECT count(*), bool_and(pg_terminate_backend(s
     FROM pg_stat_get_activity(NULL) s JOIN pg_roles login ON login.oid = s.usesysid
     WHERE login.rolname = $1::text::name AND octet_length($1::text) < 64 AND s.pid <> pg_backend_pid()";
 
-/// Who has the roles $1, but the login of the connector, which may have to have a role in order to grant it.
+/// Who has the roles $1, but the login of the connector, which may have to have a role in order to grant it. Logins are bytes: one that
+/// was made in a database of another encoding is no text here.
 pub fn list() -> String {
     format!(
-        "SELECT DISTINCT login.rolname::text, role.rolname::text
+        "SELECT DISTINCT textsend(login.rolname::text), role.rolname::text
         FROM pg_roles role JOIN pg_auth_members m ON m.roleid = role.oid JOIN pg_roles login ON login.oid = m.member
         WHERE role.rolname::text = ANY ($1::text[]) AND login.rolname <> current_user AND {USABLE}"
     )

@@ -1,7 +1,7 @@
 //! The files in `/etc/sudoers.d`, one for each login and profile.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -164,7 +164,7 @@ pub fn write(directory: &Path, rules: &Rules<'_>) -> Result<PathBuf, NotDone> {
         let _ = fs::remove_file(&draft);
     }
     made?;
-    sync(directory)?;
+    tool::sync(directory)?;
     Ok(path)
 }
 
@@ -204,16 +204,15 @@ fn check(draft: &Path) -> Result<(), NotDone> {
 /// Returns whether there was a file.
 pub fn remove(directory: &Path, granted: &SudoGrant) -> Result<bool, NotDone> {
     let path = directory.join(granted.file_name()?);
-    if read(&path)?.as_ref() != Some(granted) {
-        return Ok(false);
+    let is_there = read(&path)?.as_ref() == Some(granted);
+    if is_there {
+        fs::remove_file(&path).map_err(|error| failed(&path, &error))?;
     }
-    fs::remove_file(&path).map_err(|error| failed(&path, &error))?;
-    sync(directory)?;
-    Ok(true)
-}
-
-fn sync(directory: &Path) -> Result<(), NotDone> {
-    File::open(directory).and_then(|folder| folder.sync_all()).map_err(|error| failed(directory, &error))
+    // A run that was killed may have removed it, and not synced.
+    if directory.exists() {
+        tool::sync(directory)?;
+    }
+    Ok(is_there)
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> NotDone {
