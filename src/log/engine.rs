@@ -150,14 +150,25 @@ impl Engine {
     /// Reads what follows an entry, for the next contact, which proves it: it is on the same connection. What can't be read now
     /// is read then.
     pub fn read_ahead(&mut self, after: i64) {
-        let limit = self.page;
-        let Some(connection) = &self.connection else { return };
-        let page: [Param<'_>; 2] = [(&after, Type::INT8), (&limit, Type::INT4)];
-        let begun = Instant::now();
-        let answer = connection.wait(connection.client.query_typed(SINCE, &page));
-        let Ok(rows) = self.finish_page(answer, limit, true) else { return };
-        self.page = next_page(limit, rows.len(), begun.elapsed());
-        self.ahead = rows.iter().map(entry).collect::<Result<_, _>>().ok().map(|entries| (after, entries));
+        let mut entries: Vec<LoggedEntry> = Vec::new();
+        let (mut bytes, first) = (0, Instant::now());
+        loop {
+            let (limit, last) = (self.page, entries.last().map_or(after, |entry| entry.seq));
+            let Some(connection) = &self.connection else { return };
+            let page: [Param<'_>; 2] = [(&last, Type::INT8), (&limit, Type::INT4)];
+            let begun = Instant::now();
+            let answer = connection.wait(connection.client.query_typed(SINCE, &page));
+            let Ok(rows) = self.finish_page(answer, limit, true) else { return };
+            self.page = next_page(limit, rows.len(), begun.elapsed());
+            let Ok(read) = rows.iter().map(entry).collect::<Result<Vec<_>, _>>() else { return };
+            bytes += read.iter().map(|entry| entry.body.len()).sum::<usize>();
+            entries.extend(read);
+            let is_full = usize::try_from(limit) == Ok(rows.len());
+            if !is_full || bytes >= AHEAD || first.elapsed() > LONG {
+                self.ahead = Some((after, entries));
+                return;
+            }
+        }
     }
 
     /// Takes the turn: until it ends, no other host can append. The database ends a turn of more than 4 seconds. What this
@@ -277,33 +288,6 @@ impl Engine {
         Ok(entry.filter(|entry| entry.seq == seq).map(|entry| entry.hash))
     }
 
-    /// How far each host is.
-    pub fn hosts(&mut self) -> Result<Vec<HostState>, EngineError> {
-        let connection = self.connected()?;
-        let sql = "SELECT host, may, seen_seq, (extract(epoch FROM seen_at) * 1000)::int8, format, retired
-                   FROM access.hosts()";
-        let rows = connection.wait(connection.client.query_typed(sql, &[]));
-        self.finish(rows)?.iter().map(|row| host(row).map_err(|error| unexpected(&error))).collect()
-    }
-
-    pub fn settings(&mut self) -> Result<EngineSettings, EngineError> {
-        let connection = self.connected()?;
-        let sql = "SELECT current_setting('server_version'), current_setting('synchronous_standby_names'),
-                   (SELECT count(*) FROM pg_stat_replication), current_setting('fsync') = 'on'";
-        let rows = connection.wait(connection.client.query_typed(sql, &[]));
-        let rows = self.finish(rows)?;
-        let row = rows.first().ok_or_else(|| EngineError::Refused("the database gave no answer".to_owned()))?;
-        let read = || -> Result<EngineSettings, tokio_postgres::Error> {
-            Ok(EngineSettings {
-                version: row.try_get(0)?,
-                synchronous_standbys: row.try_get(1)?,
-                standbys: row.try_get(2)?,
-                fsync: row.try_get(3)?,
-            })
-        };
-        read().map_err(|error| unexpected(&error))
-    }
-
     pub(super) fn connected(&mut self) -> Result<&LogConnection, EngineError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
@@ -358,30 +342,6 @@ impl Engine {
     }
 }
 
-/// How the database keeps what it acknowledges, as far as a host may see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineSettings {
-    pub version: String,
-    /// Empty: commits wait for no standby.
-    pub synchronous_standbys: String,
-    /// How many standbys are connected.
-    pub standbys: i64,
-    pub fsync: bool,
-}
-
-/// How far a host is, as the database knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostState {
-    pub host: String,
-    pub may: String,
-    /// None: it never made contact.
-    pub seen_seq: Option<i64>,
-    /// Milliseconds since 1970.
-    pub seen_at: Option<i64>,
-    pub format: Option<i32>,
-    pub retired: bool,
-}
-
 pub(super) type Param<'p> = (&'p (dyn ToSql + Sync), Type);
 
 const CONTACT: &str = "SELECT CASE WHEN verdict = 'ok' AND state <> 'open' THEN 'closed' ELSE verdict END, epoch, seq, hash, (extract(epoch FROM now) * 1000)::int8, write_format
@@ -396,6 +356,9 @@ const APPEND: &str = "SELECT verdict FROM access.append($1, $2, $3, $4)";
 const FIRST_PAGE: i32 = 500;
 const MOST_PAGE: i32 = 10_000;
 const PAGE_IN_A_TURN: i32 = 500;
+/// How many bytes of entries are read ahead, unless that takes longer than a page may: some 20,000 entries. They are applied in one
+/// transaction, which writes each page of the copy once.
+const AHEAD: usize = 12 << 20;
 /// A page that takes less time than the first is followed by a larger one; one that takes more than the second, by a smaller one.
 const QUICK: Duration = Duration::from_millis(700);
 const LONG: Duration = Duration::from_secs(2);
@@ -447,17 +410,6 @@ fn entry(row: &Row) -> Result<LoggedEntry, EngineError> {
         Ok(LoggedEntry::new(row.try_get(0)?, hash, row.try_get(2)?, row.try_get(3)?))
     };
     read().map_err(|error| unexpected(&error))
-}
-
-fn host(row: &Row) -> Result<HostState, tokio_postgres::Error> {
-    Ok(HostState {
-        host: row.try_get(0)?,
-        may: row.try_get(1)?,
-        seen_seq: row.try_get(2)?,
-        seen_at: row.try_get(3)?,
-        format: row.try_get(4)?,
-        retired: row.try_get(5)?,
-    })
 }
 
 /// The database's side is not what this program expects.

@@ -12,12 +12,14 @@ mod engine;
 mod owner;
 mod patroni;
 mod side;
+mod status;
 
 pub use config::{LogConfig, LogUrl};
-pub use engine::{Appended, Contacted, Engine, EngineError, EngineSettings, EngineState, HostState, LoggedEntry};
+pub use engine::{Appended, Contacted, Engine, EngineError, EngineState, LoggedEntry};
 pub use owner::{LogState, OwnedLog};
 pub use patroni::PatroniSettings;
 pub use side::SideValue;
+pub use status::{EngineSettings, HostState};
 
 /// The database's side: installed by `access log init`.
 pub const SQL: &str = include_str!("postgres.sql");

@@ -31,7 +31,7 @@ pub struct VisibleTo {
 }
 
 /// The condition of the index `request_closed`. A query uses a partial index only if it repeats its condition.
-const CLOSED: &str = "state IN ('denied', 'withdrawn', 'lapsed')";
+const CLOSED: &str = "state <> 'pending' AND state <> 'approved'";
 
 /// The numbers of candidates for a list, newest first.
 struct Window {

@@ -35,7 +35,8 @@ const REFUSALS_AMONG: i64 = 2000;
 const FREQUENT: [&str; 4] = ["request.submitted", "request.approved", "grant.started", "grant.expired"];
 /// The condition of the index `event_by_action`. A query uses a partial index only if it repeats its condition.
 pub(super) const RARE: &str =
-    "action NOT IN ('request.submitted', 'request.approved', 'grant.started', 'grant.expired')";
+    "action <> 'request.submitted' AND action <> 'request.approved' AND action <> 'grant.started'
+    AND action <> 'grant.expired'";
 
 /// The condition that makes SQLite use the index `event_by_action`. None for an action that is not in it.
 fn rare(action: &str) -> Option<&'static str> {
@@ -350,7 +351,7 @@ impl Read<'_> {
         let sql = format!(
             "SELECT 1 FROM event e,
                  json_each(CASE WHEN json_valid(e.body) THEN e.body ELSE '{{}}' END, '$.event.detail.changes') c
-             WHERE e.{} AND e.action IN ('team.initialized', 'team.applied') AND c.value ->> '$.what' = ?1 LIMIT 1",
+             WHERE {} AND e.action IN ('team.initialized', 'team.applied') AND c.value ->> '$.what' = ?1 LIMIT 1",
             RARE
         );
         Ok(self.one(&sql, [what], |_| Ok(()))?.is_some())
@@ -367,8 +368,9 @@ impl Read<'_> {
             return Ok((0, i64::MAX));
         }
         let sql = "SELECT e.seq, e.action = 'clock.accepted' FROM event i CROSS JOIN event e ON e.seq = i.seq
-             WHERE i.action = 'clock.accepted' AND i.";
-        let mut starts = self.rows(&format!("{sql}{RARE} ORDER BY i.seq"), [], |row| {
+             WHERE i.action = 'clock.accepted' AND ";
+        let rare = RARE.replace("action", "i.action");
+        let mut starts = self.rows(&format!("{sql}{rare} ORDER BY i.seq"), [], |row| {
             agree(row.get(1)?, "event_by_action")?;
             Ok(row.get::<_, i64>(0)?)
         })?;

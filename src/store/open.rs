@@ -3,11 +3,11 @@
 //! | setting | why |
 //! | --- | --- |
 //! | WAL | readers never wait for a writer, and a writer never waits for them |
-//! | `synchronous=FULL` | what was acknowledged survives a power loss |
+//! | `synchronous=FULL` | what was acknowledged survives a power loss (`NORMAL` while a copy catches up: see `shared`) |
 //! | `foreign_keys` | no row can point nowhere |
 //! | `harden` | a crafted file cannot use the parts of SQLite that access does not use |
 //! | `temp_store=MEMORY` | nothing is written to another folder |
-//! | `cache_size` 2 MB | a command touches few pages; `expire` touches many and gets 16 MB |
+//! | `cache_size` 2 MB | a command touches few pages; `expire` touches many and gets 16 MB, a copy that catches up 32 MB |
 //! | QPSG | plans do not depend on bound values, so no statement is prepared again for each row |
 
 use std::path::Path;

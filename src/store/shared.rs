@@ -319,10 +319,10 @@ impl Store {
             };
             let more = entries.last().filter(|last| entries.len() > MANY && last.seq < contacted.state().head.seq);
             let contacted = std::thread::scope(|scope| {
-                if let Some(last) = more {
-                    scope.spawn(|| engine.read_ahead(last.seq));
-                }
-                self.take_in(clocks, conn, contacted, &entries)
+                let take_in = || self.take_in(clocks, conn, contacted, &entries);
+                let Some(last) = more else { return take_in() };
+                scope.spawn(|| engine.read_ahead(last.seq));
+                without_waiting(conn, take_in)
             })?;
             total += entries.len() as u64;
             let (seq, end) = (place(conn)?.seq, contacted.state().head.seq);
@@ -351,7 +351,7 @@ impl Store {
         };
         if entries.len() > MANY {
             // They touch many pages, and the same ones again.
-            conn.execute_batch("PRAGMA cache_size=-16000; PRAGMA wal_autocheckpoint=16000")?;
+            conn.execute_batch("PRAGMA cache_size=-32000; PRAGMA wal_autocheckpoint=32000")?;
         }
         let mut applied = 0;
         let taken = self.transact(conn, |write| {
@@ -390,6 +390,19 @@ impl Store {
         })?;
         Ok(contacted)
     }
+}
+
+/// Does something whose commits do not wait for the disk. A power loss can undo the last of them, but never a part of one. The
+/// next commit that waits makes them last.
+fn without_waiting<T>(conn: &Connection, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let before: i64 = conn.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+    // A draft does not wait anyway.
+    if before > 0 {
+        conn.execute_batch("PRAGMA synchronous=NORMAL")?;
+    }
+    let done = work();
+    conn.pragma_update(None, "synchronous", before)?;
+    done
 }
 
 /// Another process of this host may have applied it meanwhile.

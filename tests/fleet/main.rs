@@ -11,6 +11,9 @@ mod checkpoints;
 mod cluster;
 mod contents;
 mod copies;
+#[allow(dead_code, reason = "the tests of reliability use the rest of it")]
+#[path = "../reliability/disk.rs"]
+mod disk;
 mod expired;
 mod faults;
 mod hostile;
@@ -29,9 +32,12 @@ mod postgres_cluster;
 mod powers;
 mod program;
 mod protocol;
+#[allow(dead_code, reason = "the tests of reliability use the rest of it")]
 #[path = "../reliability/random.rs"]
 mod random;
 mod reads;
+#[path = "../reliability/recording.rs"]
+mod recording;
 mod restored;
 mod salvage;
 mod sessions;

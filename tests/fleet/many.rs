@@ -6,6 +6,9 @@ use access::domain::event::Event;
 use serde_json::json;
 
 use crate::copies::{PASSWORD, Team, assert_equal, said};
+use crate::disk::{Disk, Reached, write_image};
+use crate::random::Random;
+use crate::recording::record;
 use crate::shared_log::{Calls as _, Place, time};
 
 /// Appends what these events say, as the host h2.
@@ -75,6 +78,44 @@ fn thousands_that_end_at_once_are_recorded_once_each() {
         host.ok("olivia", &["follow", "--once"]);
     }
     assert!(team.hosts[0].log() == team.hosts[1].log());
+}
+
+/// Most of its commits do not wait for the disk.
+#[test]
+fn a_host_that_loses_power_while_it_catches_up_continues() {
+    const MOMENTS: usize = 12;
+    let team = Team::start(2);
+    let refused = json!({ "action": "attempt.refused", "detail": { "command": "approve", "why": "no" } });
+    append(&team, &vec![refused; 4500]);
+    let (host, other) = (&team.hosts[0], &team.hosts[1]);
+    other.ok("olivia", &["follow", "--once"]);
+    let (whole, folder) = (other.log(), host.db().parent().unwrap().to_owned());
+    let mut disk = Disk::of(&folder, &[]);
+    let ops = record(&host.command("olivia", &["follow", "--once"]), &folder);
+    assert!(host.log() == whole);
+    let mut random = Random::of("catching up");
+    let mut moments: Vec<usize> = (0..MOMENTS).map(|_| random.below(ops.len())).collect();
+    moments.sort_unstable();
+    let (mut applied, mut least) = (0, whole.len());
+    for moment in moments {
+        ops[applied..moment].iter().for_each(|op| disk.apply(op));
+        applied = moment;
+        for reached in [Reached::Nothing, Reached::Everything, Reached::Some] {
+            write_image(&folder, &disk.after_power_loss(reached, &mut random));
+            host.ok("olivia", &["audit", "verify"]);
+            let log = host.log();
+            assert!(whole.starts_with(&log), "after {moment} calls of {}, {reached:?}", ops.len());
+            least = least.min(log.len());
+            host.ok("olivia", &["follow", "--once"]);
+            assert!(host.log() == whole, "after {moment} calls of {}, {reached:?}", ops.len());
+        }
+    }
+    assert!(least < whole.len(), "nothing was lost, so nothing was tried");
+    // The last commit waits, for all before it.
+    ops[applied..].iter().for_each(|op| disk.apply(op));
+    write_image(&folder, &disk.after_power_loss(Reached::Nothing, &mut random));
+    assert!(host.log() == whole);
+    assert_equal(&team.hosts);
 }
 
 /// A team file with so many connections whose names are as long as can be.
