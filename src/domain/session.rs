@@ -137,6 +137,7 @@ impl Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::role::Role;
 
     #[test]
     fn text_from_outside_is_short_and_does_nothing() {
@@ -145,5 +146,30 @@ mod tests {
         assert_eq!(bounded(" \n"), "");
         let hostile = bounded(&"\u{1b}[2J\u{202e}".repeat(1 << 18));
         assert!(hostile.len() <= LONGEST && !hostile.contains(char::is_control), "{hostile:?}");
+    }
+
+    /// What the team no longer has is unknown: a rule that could be about it ends the session.
+    #[test]
+    fn a_rule_ends_sessions_with_what_it_is_about_and_with_what_is_unknown() {
+        let web = || -> Resource { "feature:web".parse().unwrap() };
+        let item = CatalogItem::Feature { name: "web".parse().unwrap(), role: Role::Admin };
+        let bob = Principal::gone("bob".parse().unwrap());
+        for (matches, known, gone) in [
+            ("{}", true, true),
+            (r#"{"resources":["feature:w*"]}"#, true, true),
+            (r#"{"resources":["feature:x","feature:web"]}"#, true, true),
+            (r#"{"resources":["feature:x"]}"#, false, false),
+            (r#"{"environments":["production"]}"#, false, true),
+            (r#"{"requesters":["member:bob"]}"#, true, true),
+            (r#"{"requesters":["member:carol"]}"#, false, true),
+            (r#"{"resources":["feature:x"],"requesters":["member:bob"]}"#, false, false),
+        ] {
+            let rule = |ends: bool| -> Rule {
+                serde_json::from_str(&format!(r#"{{"name":"it","end_sessions":{ends},"match":{matches}}}"#)).unwrap()
+            };
+            assert_eq!(rule(true).ends_session(&web(), Some(&item), Some(&bob)), known, "{matches}");
+            assert_eq!(rule(true).ends_session(&web(), None, None), gone, "{matches}, which is gone");
+            assert!(!rule(false).ends_session(&web(), Some(&item), Some(&bob)), "{matches}");
+        }
     }
 }

@@ -230,6 +230,10 @@ mod tests {
         let list = [Operation::List { parameters: Vec::new() }];
         let output = br#"{"holds":[{"login":"my role","parameters":{}},{"login":"bob","parameters":{"role":"rw"}}]}"#;
         assert_eq!(answers(&list, output, &ProgramEnd::Exited(0), ""), [bob()]);
+        for half in [r#"{"login":"bob"}"#, r#"{"parameters":{}}"#, r#"{"login":"bob","parameters":[]}"#] {
+            let answers = answers(&list, format!(r#"{{"holds":[{half}]}}"#).as_bytes(), &ProgramEnd::Exited(0), "");
+            assert!(answers[0].is_err(), "{half}: what cannot be read is not left out");
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What the connector gives and takes in PostgreSQL.
 
-
 use serde_json::{Value, json};
 
 use crate::postgres_cluster::Cluster;

@@ -12,12 +12,13 @@ mod tests {
     use crate::domain::replay::Model;
 
     const LOG: &str = include_str!("../../../tests/fixtures/replay.jsonl");
+    const RECERTIFICATIONS: &str = include_str!("../../../tests/fixtures/log-v2-recertifications.jsonl");
 
     /// An entry, the place in it as a JSON pointer, and what is put there. `null` where there was nothing changes nothing.
     type ChangedField = (usize, &'static str, &'static str);
 
-    fn edited(edits: &[ChangedField]) -> Vec<Entry> {
-        let mut entries: Vec<Value> = LOG.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    fn edited(log: &str, edits: &[ChangedField]) -> Vec<Entry> {
+        let mut entries: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         for (seq, place, text) in edits {
             let value: Value = serde_json::from_str(text).unwrap();
             let (parent, key) = place.rsplit_once('/').unwrap();
@@ -30,10 +31,10 @@ mod tests {
         entries.into_iter().map(|entry| serde_json::from_value(entry).unwrap()).collect()
     }
 
-    fn faults(edits: &[ChangedField], releases: bool) -> Vec<String> {
+    fn faults(log: &str, edits: &[ChangedField], releases: bool) -> Vec<String> {
         let mut model = Model::default();
         let mut faults = Vec::new();
-        for entry in edited(edits) {
+        for entry in edited(log, edits) {
             let seq = entry.seq;
             faults.extend(model.take(entry, Hash::default()).into_iter().map(|fault| format!("{seq}: {fault}")));
             if releases {
@@ -46,10 +47,14 @@ mod tests {
     /// Each case: the edits, and how the faults that are found begin, of which there are no others. What was released makes no
     /// difference.
     fn found(cases: &[(&[ChangedField], &[&str])]) {
+        found_in(LOG, cases);
+    }
+
+    fn found_in(log: &str, cases: &[(&[ChangedField], &[&str])]) {
         let mut wrong = Vec::new();
         for (edits, expected) in cases {
             for releases in [false, true] {
-                let faults = faults(edits, releases);
+                let faults = faults(log, edits, releases);
                 let same =
                     faults.len() == expected.len() && faults.iter().zip(*expected).all(|(a, b)| a.starts_with(b));
                 if !same {
@@ -352,5 +357,95 @@ mod tests {
             ),
             (&[(34, "/event", r#"{"action":"entry.void"}"#)], &["34: no program records it"]),
         ]);
+    }
+
+    #[test]
+    fn an_item_is_reviewed_by_another_person_than_its_holder_and_its_filer() {
+        let applied = |changes: &str| {
+            format!(r#"{{"action":"team.applied","detail":{{"changes":[{changes}]}}}}"#).leak() as &'static str
+        };
+        let login = |member: &str, role: &str, from: &str, to: &str| {
+            let member_with =
+                |login: &str| format!(r#"{{"email":"{member}@acme.example","login":"{login}","role":"{role}"}}"#);
+            let (from, to) = (member_with(from), member_with(to));
+            format!(r#"{{"change":"change","what":"member:{member}","from":{from},"to":{to}}}"#)
+        };
+        let decided = |by: &str| {
+            let item = r#""item":"2.2","member":"dave","held":{"group":"data"}"#;
+            format!(r#"{{"action":"recertification.decided","detail":{{{item},"by":"{by}","verdict":"revoke"}}}}"#)
+                .leak() as &'static str
+        };
+        let dave_is_david = login("dave", "member", "dave", "david");
+        let erin_is_dave = format!("{dave_is_david},{}", login("erin", "admin", "erin", "dave"));
+        let olivia = r#""olivia""#;
+        found_in(
+            RECERTIFICATIONS,
+            &[
+                (&[], &[]),
+                (
+                    &[
+                        (2, "/actor", r#""erin""#),
+                        (2, "/event/detail/filed_by", r#""erin""#),
+                        (2, "/event/detail/filer_login", r#""erin""#),
+                    ],
+                    &["12: erin reviews item 1.1, which is their own"],
+                ),
+                // The same name, with another Unix user by now.
+                (
+                    &[
+                        (19, "/actor", olivia),
+                        (19, "/event", applied(&dave_is_david)),
+                        (20, "/actor", r#""dave""#),
+                        (20, "/event", decided("dave")),
+                    ],
+                    &["20: dave reviews item 2.2, which is their own"],
+                ),
+                // Another name, with the Unix user that the holder had.
+                (
+                    &[
+                        (19, "/actor", olivia),
+                        (19, "/event", applied(&erin_is_dave)),
+                        (20, "/actor", r#""erin""#),
+                        (20, "/event", decided("erin")),
+                    ],
+                    &["20: erin reviews item 2.2, which is their own"],
+                ),
+            ],
+        );
+    }
+
+    /// frank's grant ends at the moment at which the recertification is closed, an hour late.
+    #[test]
+    fn a_grant_that_ends_as_a_recertification_is_closed_is_not_one_that_nobody_kept() {
+        let (at, end) = (r#""2026-11-24T14:00:00Z""#, r#"{"after":"5h"}"#);
+        let expired = r#"{"action":"grant.expired","detail":{"request":2,"resource":"connection:prod-aws","ended_at":"2026-11-24T14:00:00Z"}}"#;
+        let ends_then = [
+            (5, "/event/detail/asked/end", end),
+            (6, "/event/detail/terms/end", end),
+            (7, "/event/detail/end", end),
+            (7, "/event/detail/ends_at", at),
+            (11, "/event/detail/items/2/held/grant/until", at),
+            (16, "/at", at),
+            (17, "/at", at),
+            (18, "/at", at),
+            (19, "/at", at),
+            (20, "/at", at),
+            (17, "/event", expired),
+        ];
+        let not_kept =
+            |numbers: &'static str| [ends_then.as_slice(), &[(16, "/event/detail/not_kept", numbers)]].concat();
+        found_in(
+            RECERTIFICATIONS,
+            &[
+                (&not_kept("[]"), &[]),
+                (
+                    &not_kept("[3]"),
+                    &[
+                        "16: recertification 1 is closed with other items than nobody kept",
+                        "17: grant 2 was not kept, and is not revoked",
+                    ],
+                ),
+            ],
+        );
     }
 }

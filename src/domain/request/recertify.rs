@@ -320,3 +320,59 @@ pub fn close(
     }
     drafts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::catalog::Scope;
+    use crate::domain::grant::examples::at;
+    use crate::domain::member::Member;
+
+    fn scope(targets: &str, assigned: &str) -> Scope {
+        serde_json::from_str(&format!(r#"{{"targets":["{targets}"],"assigned":[{assigned}]}}"#)).unwrap()
+    }
+
+    /// A member of `backend` and `data`. `db` is also assigned to a higher role, which bob could only have by a grant.
+    fn bob(role: Role) -> Principal {
+        let name = |text: &str| -> Name { text.parse().unwrap() };
+        Principal {
+            member: Member::plain(role, "bob".parse().unwrap()),
+            groups: [name("backend"), name("data")].into(),
+            scopes: [
+                (name("web"), scope("web", r#""group:backend","role:member""#)),
+                (name("db"), scope("db", r#""member:bob","role:admin""#)),
+            ]
+            .into(),
+            ..Principal::gone(name("bob"))
+        }
+    }
+
+    #[test]
+    fn a_review_of_a_resource_is_of_each_line_of_the_team_file_that_gives_it() {
+        let name = |text: &str| -> Name { text.parse().unwrap() };
+        let target = |text: &str| CatalogItem::Target { name: name(text), connections: [].into() };
+        let scope = |text: &str| CatalogItem::Scope { name: name(text) };
+        let feature = |role| CatalogItem::Feature { name: name("cost"), role };
+        let (member, admin) = (Role::Member, Role::Admin);
+        for (role, item, lines) in [
+            (member, target("web"), &["role:member", "group:backend"][..]),
+            (member, target("db"), &["scope:db"]),
+            (member, target("other"), &[]),
+            (member, scope("web"), &["role:member", "group:backend"]),
+            (member, scope("db"), &["scope:db"]),
+            (Role::Viewer, target("web"), &["group:backend"]),
+            (admin, target("other"), &["role:admin"]),
+            (admin, scope("db"), &["role:admin", "scope:db"]),
+            (member, feature(member), &["role:member"]),
+            (admin, feature(member), &["role:admin"]),
+            (member, feature(admin), &[]),
+            (member, CatalogItem::Role(member), &["role:member"]),
+            (member, CatalogItem::Role(admin), &[]),
+        ] {
+            let selection = Selection::Resource(item.resource());
+            let held = holdings(&bob(role), &selection, Some(&item), at(10), at(0));
+            let held: Vec<String> = held.iter().map(ToString::to_string).collect();
+            assert_eq!(held, lines, "{role} {}", item.resource());
+        }
+    }
+}

@@ -109,3 +109,43 @@ pub fn consequences<E>(
     }
     Ok(drafts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::replay::history;
+    use crate::domain::request::Recorded;
+
+    /// The request that these entries of the fixture file and change.
+    fn request(seqs: &[i64]) -> Request {
+        let log = include_str!("../../../tests/fixtures/replay.jsonl");
+        let entries = log.lines().map(|line| serde_json::from_str::<crate::domain::event::Entry>(line).unwrap());
+        history::request(entries.filter(|entry| seqs.contains(&entry.seq)).collect()).unwrap()
+    }
+
+    /// A grant and a request whose end by the clock is not on the record, of bob and of vic.
+    #[test]
+    fn an_unrecorded_end_is_recorded_without_a_notification_and_only_for_members_who_go() {
+        let (expired, lapsed) = (request(&[9, 14, 15, 16]), request(&[32]));
+        let now = lapsed.lapse_time();
+        assert_eq!((expired.state(now), lapsed.state(now)), (State::Expired, State::Lapsed));
+        assert_eq!(lapsed.recorded, Recorded::Pending);
+        let removed = |name: &str| -> Change {
+            let member = format!(r#"{{"login":"{name}","role":"member"}}"#);
+            let change = format!(r#"{{"change":"remove","what":"member:{name}","from":{member},"to":null}}"#);
+            serde_json::from_str(&change).unwrap()
+        };
+        let follow = |changes: &[Change]| {
+            let open = [expired.clone(), lapsed.clone()];
+            let judge = |_: &Request, _: &BTreeSet<RequestId>| Ok::<_, ()>(Reassessment::default());
+            consequences(changes, &open, &BTreeMap::new(), |_| true, (None, now), judge).unwrap()
+        };
+        assert!(follow(&[]).is_empty());
+        for (name, action) in [("bob", "grant.expired"), ("vic", "request.lapsed"), ("erin", "")] {
+            let drafts = follow(&[removed(name)]);
+            let actions: Vec<&str> = drafts.iter().map(|draft| draft.event.action()).collect();
+            assert_eq!(actions.join(" "), action, "{name}");
+            assert!(drafts.iter().all(|draft| draft.recipients.is_empty()), "{name}");
+        }
+    }
+}

@@ -268,3 +268,51 @@ pub fn deny(
     recipients.extend(decided(asked, &approver.name, &[&request.requester]));
     Ok(vec![draft(denied, recipients)])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::judge::judge;
+    use crate::domain::policy::opened::Proposal;
+    use crate::domain::policy::other_grants::OtherGrants;
+    use crate::domain::policy::rule::Rule;
+    use crate::domain::replay::history;
+
+    /// carol has approved bob's request for an hour. Now dave approves half of it, by rules that no longer name carol.
+    #[test]
+    fn an_approver_whose_approval_is_lost_to_other_terms_is_notified_of_them_if_it_is_the_same_person() {
+        let log = include_str!("../../../tests/fixtures/replay.jsonl");
+        let entries = |seqs: &[usize]| {
+            let lines = log.lines().collect::<Vec<_>>();
+            seqs.iter().map(|seq| serde_json::from_str(lines[seq - 1]).unwrap()).collect()
+        };
+        let team = history::team(entries(&[1, 2])).unwrap();
+        let request = history::request(entries(&[9, 14])).unwrap();
+        let (now, asked) = (request.decisions[0].at, &request.details.asked);
+        let terms = Terms { end: serde_json::from_str(r#"{"after":"30m"}"#).unwrap(), ..asked.clone() };
+        let name = |text: &str| -> Name { text.parse().unwrap() };
+        let person = |text: &str| team.principal(&name(text), Vec::new()).unwrap();
+        let [bob, dave, erin] = ["bob", "dave", "erin"].map(person);
+        let notified = |approvals: u32, carol: &Principal| {
+            let approvers =
+                format!(r#"{{"name":"it","approvers":["member:dave","member:erin"],"approvals":{approvals}}}"#);
+            let rule: Rule = serde_json::from_str(&approvers).unwrap();
+            let (reach, held) = (team.team.reach(&terms.resource, None), OtherGrants::default());
+            let [asked, granted] =
+                [asked, &terms].map(|terms| Proposal { requester: &bob, terms, reach: &reach, held: &held, now });
+            let judgement = judge([&rule], asked, Some(granted), false);
+            let people = [carol, &dave, &erin];
+            let case =
+                Case { request: &request, requester: &bob, terms: &terms, judgement: &judgement, people: &people };
+            let drafts = approve(&case, &dave, None, None, &[name("alice"), name("dave")], now).unwrap();
+            let recipients = drafts[0].recipients.iter();
+            recipients.map(|Recipient(to, kind)| format!("{to} {}", kind.as_str())).collect::<Vec<_>>()
+        };
+        let carol = person("carol");
+        let namesake = Principal { since: request.decisions[0].seq + 1, ..carol.clone() };
+        assert_eq!(notified(1, &carol), ["bob request.approved", "carol request.changed", "alice request.decided"]);
+        assert_eq!(notified(1, &namesake), ["bob request.approved", "alice request.decided"]);
+        assert_eq!(notified(2, &carol), ["carol request.changed", "erin request.changed"]);
+        assert_eq!(notified(2, &namesake), ["erin request.changed"]);
+    }
+}
