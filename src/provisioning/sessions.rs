@@ -170,8 +170,10 @@ impl SessionRun<'_> {
         let verdicts = judge(self.backend, &sessions)?;
         let table = Snapshot::read(&sessions);
         for (session, verdict) in sessions.iter().zip(verdicts) {
-            if verdict == SessionVerdict::End && !Members::of(session).find(&table).is_empty() {
-                (self.show)(view(session, ReconcileState::Stale, None)?)?;
+            let mut members = Members::of(session);
+            let (has_processes, unknown) = (!members.find(&table).is_empty(), members.unknown());
+            if verdict == SessionVerdict::End && (has_processes || unknown.is_some()) {
+                (self.show)(view(session, ReconcileState::Stale, unknown)?)?;
             }
         }
         Ok(())

@@ -166,6 +166,7 @@ fn what_a_session_left_behind_is_not_forgotten_while_nobody_knows_whose_it_is() 
     // While he has access, the session is not forgotten.
     reconcile();
     access("alice", &["revoke", &id]).ok();
+    root(ACCESS, &["reconcile", "sessions"]).exits(1).says("stale");
     root(ACCESS, &["reconcile", "--fix", "sessions"]).exits(1).says("user database");
     assert!(is_running(stubborn));
     fs::remove_file("/etc/nss-test").unwrap();
