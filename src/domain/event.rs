@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 
 pub use actions::ACTIONS;
 
+use super::Malformed;
 pub use super::because::Because;
 use super::certificate::Certificate;
 use super::grant::Grant;
@@ -66,6 +67,22 @@ pub struct Entry {
     /// The number of the first recipient's notification; the others follow it.
     #[serde(rename = "told_from", default, skip_serializing_if = "Option::is_none")]
     pub first_notification: Option<i64>,
+}
+
+impl Entry {
+    /// Reads a stored entry. One of a host that shares the log has to be written as this program writes it: what is read in
+    /// another way by PostgreSQL, or by another reader, is no entry.
+    ///
+    /// # Errors
+    ///
+    /// If it is no entry.
+    pub fn parse(body: &[u8]) -> Result<Entry, Malformed> {
+        let entry: Entry = serde_json::from_slice(body).map_err(|why| Malformed::new(why.to_string()))?;
+        if entry.host.is_some() && serde_json::to_vec(&entry).ok().as_deref() != Some(body) {
+            return Err(Malformed::new("it is not written as the program writes it"));
+        }
+        Ok(entry)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! Which entries each host may append to a shared log.
 
-use super::event::{Entry, Event};
+use super::event::{Because, Entry, Event};
 use super::host::{HostPower, Hosts};
 use super::name::Name;
 use super::team::change::Change;
@@ -16,11 +16,12 @@ impl HostPower {
             (HostPower::Read, _) => false,
             (HostPower::Ask, Event::RequestSubmitted(submission)) => is_own(&submission.filed_by),
             (HostPower::Ask, Event::RequestEdited(revision)) => is_own(&revision.by),
-            (HostPower::Ask, Event::RequestWithdrawn { by, .. } | Event::GrantRevoked { by, .. }) => {
-                by.as_ref().is_some_and(is_own)
+            (HostPower::Ask, Event::RequestWithdrawn { by, because, .. } | Event::GrantRevoked { by, because, .. }) => {
+                let decided = matches!(because, Because::ClockAccepted(_) | Because::NotKept(_));
+                by.as_ref().is_some_and(is_own) && !decided
             }
             (HostPower::Ask, Event::PreferenceChanged { member, .. }) => is_own(member),
-            (HostPower::Ask, Event::AttemptRefused { .. }) => true,
+            (HostPower::Ask, Event::AttemptRefused { .. }) => entry.recipients.is_empty(),
             (
                 HostPower::Ask,
                 Event::TeamInitialized { .. }

@@ -42,7 +42,7 @@ pub struct LoggedEntry {
 impl LoggedEntry {
     /// Reads the body here, as this may be in another thread than the one that applies it.
     pub fn new(seq: i64, hash: Hash, body: String, host: String) -> LoggedEntry {
-        let entry = serde_json::from_str(&body).ok();
+        let entry = Entry::parse(body.as_bytes()).ok().map(Box::new);
         LoggedEntry { seq, hash, body, host, entry }
     }
 }

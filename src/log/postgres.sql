@@ -88,7 +88,7 @@ CREATE TABLE IF NOT EXISTS access.seen (
     format int
 );
 
--- What is no record: read marks, positions of delivery. Rows with `until` are leases.
+-- What is no record: read marks, positions of delivery. Keys that begin with lease/ are leases, which have `until`.
 CREATE TABLE IF NOT EXISTS access.side (
     key text PRIMARY KEY,
     version bigint NOT NULL,
@@ -179,8 +179,9 @@ BEGIN
     RETURN EXISTS (SELECT FROM access.entry e WHERE e.seq = p_seq AND e.hash = p_hash);
 END $$;
 
--- Names the host that has the turn, for a message. Ends its session if it has kept the turn longer than any honest
--- host does; for that, the owner needs pg_signal_backend and pg_read_all_stats, or is a superuser.
+-- Names the host that has the turn, for a message. Ends its session if it has kept the turn longer than any honest host
+-- does, whatever it does or waits for, other than a standby; for that, the owner needs pg_signal_backend and
+-- pg_read_all_stats, or is a superuser.
 CREATE OR REPLACE FUNCTION access.evict() RETURNS name
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -188,10 +189,9 @@ DECLARE
 BEGIN
     SELECT a.pid, a.usename, a.xact_start < clock_timestamp() - interval '15 seconds' AS overdue INTO holder
     FROM pg_locks k JOIN pg_stat_activity a USING (pid) JOIN access.host h ON h.role = a.usename
-    WHERE k.locktype = 'relation' AND k.relation = 'access.log'::regclass AND k.mode = 'RowShareLock' AND k.granted
+    WHERE k.locktype = 'relation' AND k.relation = 'access.log'::regclass AND k.mode = 'RowExclusiveLock' AND k.granted
         AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND k.pid <> pg_backend_pid()
-        AND NOT EXISTS (SELECT FROM pg_locks w WHERE w.pid = k.pid AND NOT w.granted)
         AND a.wait_event IS DISTINCT FROM 'SyncRep'
     LIMIT 1;
     IF holder.overdue THEN
@@ -217,6 +217,8 @@ BEGIN
     IF NOT FOUND THEN
         RAISE 'there is no log in this database' USING ERRCODE = '55000', HINT = 'Run access log init.';
     END IF;
+    -- By this lock the others find who has the turn: nobody else has it.
+    LOCK TABLE access.log IN ROW EXCLUSIVE MODE;
     RETURN log;
 EXCEPTION WHEN lock_not_available THEN
     holder := access.evict();
@@ -300,14 +302,16 @@ LANGUAGE plpgsql AS $$
 DECLARE
     detail jsonb := p_entry->'event'->'detail';
     actor text := p_entry->>'actor';
+    -- A clock that was accepted, or a review: others decided that.
+    decided boolean := coalesce(detail->'because' ?| ARRAY['clock_accepted', 'not_kept'], false);
 BEGIN
     RETURN coalesce(CASE p_entry->'event'->>'action'
         WHEN 'request.submitted' THEN detail->>'filed_by' = actor
         WHEN 'request.edited' THEN detail->>'by' = actor
-        WHEN 'request.withdrawn' THEN detail->>'by' = actor
-        WHEN 'grant.revoked' THEN detail->>'by' = actor
+        WHEN 'request.withdrawn' THEN detail->>'by' = actor AND NOT decided
+        WHEN 'grant.revoked' THEN detail->>'by' = actor AND NOT decided
         WHEN 'preference.changed' THEN detail->>'member' = actor
-        WHEN 'attempt.refused' THEN true
+        WHEN 'attempt.refused' THEN NOT p_entry ? 'told'
     END, false);
 END $$;
 
@@ -534,6 +538,8 @@ DECLARE
 BEGIN
     IF host.may = 'read' OR host.may = 'ask' AND NOT starts_with(p_key, 'read/') THEN
         RAISE 'the host % may not set %', session_user, p_key USING ERRCODE = '42501';
+    ELSIF starts_with(p_key, 'lease/') THEN
+        RAISE 'a lease is taken, not set' USING ERRCODE = '42501';
     ELSIF coalesce(octet_length(p_key), 0) NOT BETWEEN 1 AND 200
         OR coalesce(octet_length(p_value::text), 65537) > 65536 THEN
         RAISE 'a key has 1 to 200 bytes, and a value at most 64 KiB' USING ERRCODE = '54000';
@@ -545,7 +551,7 @@ BEGIN
             RETURNING version INTO new_version;
     ELSE
         UPDATE access.side s SET version = s.version + 1, value = p_value
-            WHERE s.key = p_key AND s.version = p_version AND s.until IS NULL RETURNING s.version INTO new_version;
+            WHERE s.key = p_key AND s.version = p_version RETURNING s.version INTO new_version;
     END IF;
     PERFORM access.wait_for_standby();
     RETURN new_version;
@@ -569,15 +575,16 @@ DECLARE
 BEGIN
     IF host.may <> 'decide' THEN
         RAISE 'the host % may not take leases', session_user USING ERRCODE = '42501';
-    ELSIF coalesce(p_seconds, 0) NOT BETWEEN 1 AND 3600 OR coalesce(octet_length(p_key), 0) NOT BETWEEN 1 AND 200 THEN
-        RAISE 'a lease is for 1 to 3600 seconds, and its key has 1 to 200 bytes' USING ERRCODE = '22023';
+    ELSIF coalesce(p_seconds, 0) NOT BETWEEN 1 AND 3600 OR coalesce(octet_length(p_key), 0) NOT BETWEEN 1 AND 200
+        OR NOT starts_with(p_key, 'lease/') THEN
+        RAISE 'a lease is for 1 to 3600 seconds, and its key is lease/ and a name, of at most 200 bytes' USING ERRCODE = '22023';
     END IF;
     PERFORM set_config('lock_timeout', '5s', true);
     PERFORM set_config('idle_in_transaction_session_timeout', '4s', true);
     INSERT INTO access.side AS s (key, version, value, until)
         VALUES (p_key, 1, to_jsonb(host.role::text), now + make_interval(secs => p_seconds))
         ON CONFLICT (key) DO UPDATE SET version = s.version + 1, value = excluded.value, until = excluded.until
-        WHERE s.until <= now OR s.until IS NOT NULL AND s.value = excluded.value
+        WHERE s.until <= now OR s.value = excluded.value
         RETURNING true INTO taken;
     -- A lease that somebody else has may be news from a server that is no longer the leader, but that only delays.
     RETURN coalesce(taken, false);

@@ -40,13 +40,13 @@ pub fn connectors(backend: Option<&Backend>) -> Result<Vec<ConnectorView>, Failu
     Ok(survey(backend)?.views)
 }
 
-struct Survey {
+struct ConnectorSurvey {
     views: Vec<ConnectorView>,
     /// Bindings name them, and only other hosts that share the log can have them.
     elsewhere: Vec<Name>,
 }
 
-fn survey(backend: Option<&Backend>) -> Result<Survey, Failure> {
+fn survey(backend: Option<&Backend>) -> Result<ConnectorSurvey, Failure> {
     let configured = config::connectors()?;
     // Others would be refused, and that is recorded.
     let may = backend.filter(|backend| matches!(backend, Backend::Own(_)) || identity::is_root());
@@ -84,7 +84,7 @@ fn survey(backend: Option<&Backend>) -> Result<Survey, Failure> {
             refused,
         });
     }
-    Ok(Survey { views, elsewhere })
+    Ok(ConnectorSurvey { views, elsewhere })
 }
 
 /// The bindings that the configuration of this machine does not allow, and why.
@@ -127,7 +127,7 @@ pub fn warnings(bindings: &[Binding], is_shared: bool) -> Result<Vec<String>, Fa
 /// What `doctor` says of them. Nothing, if there are none.
 pub fn findings(backend: Option<&Backend>) -> Vec<FindingView> {
     let finding = |health, found, mend| FindingView { what: "connectors".to_owned(), health, found, mend };
-    let Survey { views, elsewhere } = match survey(backend) {
+    let ConnectorSurvey { views, elsewhere } = match survey(backend) {
         Ok(survey) => survey,
         Err(failure) => return vec![finding(Health::Wrong, failure.message, failure.hints)],
     };

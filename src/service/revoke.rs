@@ -154,9 +154,11 @@ pub fn following(read: &Read<'_>, id: RequestId) -> Result<Vec<Request>, Error> 
     let mut found = read.extensions(id)?;
     let mut next = 0;
     while let Some(request) = found.get(next) {
-        // Each extends an earlier one, so this loop ends.
-        found.extend(read.extensions(request.id)?);
+        // Each extends an earlier one, so this ends. A log that is forged could say otherwise.
+        let further = read.extensions(request.id)?;
+        found.extend(further.into_iter().filter(|later| later.extends < Some(later.id)));
         next += 1;
     }
+    found.retain(|later| later.extends < Some(later.id));
     Ok(found)
 }

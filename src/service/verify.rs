@@ -20,13 +20,13 @@ use signed::SignedHeads;
 use tables::Tables;
 
 use super::{Call, Never, Rows, Service};
-use crate::domain::audit;
 use crate::domain::audit::{GENESIS, Hash};
 use crate::domain::event::{Entry, Event};
 use crate::domain::member::Assignee;
 use crate::domain::replay::{Model, Released};
 use crate::domain::request::authorize;
 use crate::domain::team::Team;
+use crate::domain::{Malformed, audit};
 use crate::error::Failure;
 use crate::protocol::{Checkpoint, FaultView, KeptCheckpoint, VerifyView};
 use crate::store::{Error, RawEntry, Read, rule_keys};
@@ -172,7 +172,7 @@ struct EntryBatch {
     parsed: Vec<Parsed>,
 }
 
-type Parsed = serde_json::Result<Entry>;
+type Parsed = Result<Entry, Malformed>;
 
 /// An entry of a batch: how long each of its texts is, which lie one after the other.
 struct Packed {
@@ -214,14 +214,14 @@ impl EntryBatch {
 
     fn parse(&mut self) {
         let mut parsed = Vec::with_capacity(self.entries.len());
-        self.each_raw(|raw| parsed.push(serde_json::from_slice(raw.body)));
+        self.each_raw(|raw| parsed.push(Entry::parse(raw.body)));
         self.parsed = parsed;
     }
 
     fn each(mut self, mut each: impl FnMut(RawEntry<'_>, Parsed)) {
         let mut parsed = std::mem::take(&mut self.parsed).into_iter();
         self.each_raw(|raw| {
-            let entry = parsed.next().unwrap_or_else(|| serde_json::from_slice(raw.body));
+            let entry = parsed.next().unwrap_or_else(|| Entry::parse(raw.body));
             each(raw, entry);
         });
     }

@@ -63,7 +63,7 @@ struct Epoch {
 type JournalList = SideList<Epoch, SharedJournalRow>;
 
 fn lease_key(connector: &Name) -> String {
-    format!("connector/{connector}")
+    format!("lease/connector/{connector}")
 }
 
 fn key(connector: &Name) -> String {

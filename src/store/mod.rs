@@ -14,6 +14,7 @@
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
 //! | `side_list.rs`, `outstanding.rs`, `read_marks.rs`, `connector_journal.rs` | what hosts that share a log tell each other about delivery, inboxes and connectors |
+//! | `foreign.rs` | the check of what other hosts append to a shared log |
 //! | `shared.rs`, `copy.rs`, `moving.rs` | writing to a log that several hosts share, and this host's copy of it |
 //! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
@@ -28,6 +29,7 @@ mod connector_journal;
 mod copy;
 mod draft;
 mod file;
+mod foreign;
 mod grants;
 mod inbox;
 mod journal;

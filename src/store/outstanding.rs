@@ -18,7 +18,7 @@ use super::{Error, Store, Write, open};
 use crate::domain::subscriber::{Subscriber, Topic};
 
 /// The lease of the host that sends, and the value that says what is outstanding.
-const LEASE: &str = "deliver";
+const LEASE: &str = "lease/delivery";
 const KEY: &str = "delivery";
 /// The most ranges in a group.
 const MOST_RANGES: usize = 500;

@@ -13,7 +13,7 @@ use super::sessions::{SESSION, session};
 use super::{Error, row};
 use crate::domain::audit::{Hash, LogPlace};
 use crate::domain::certificate::IssuedCertificate;
-use crate::domain::event::Event;
+use crate::domain::event::{Entry, Event};
 use crate::domain::grant::Grant;
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
@@ -100,12 +100,57 @@ impl Projection {
     }
 }
 
+/// Tells entries that no honest log holds, by all entries before them. Not by the tables, which may be damaged.
+pub(super) struct Judge {
+    model: Model,
+    /// The last entry that the model has.
+    seen: LogPlace,
+}
+
+impl Default for Judge {
+    fn default() -> Judge {
+        Judge { model: Model::default(), seen: LogPlace::START }
+    }
+}
+
+impl Judge {
+    /// Whether an entry that comes next is one that no honest log holds.
+    pub fn is_dishonest(&mut self, read: &Read<'_>, body: &str) -> Result<bool, Error> {
+        let Judge { model, seen } = self;
+        let mut count = 0;
+        read.each_raw_entry_after(seen.seq, |raw| {
+            let hash = raw.hash.unwrap_or_default();
+            if raw.action != Event::Void.action().as_bytes()
+                && let Ok(entry) = Entry::parse(raw.body)
+            {
+                model.take(entry, hash);
+            }
+            *seen = LogPlace { seq: raw.seq, hash };
+            count += 1;
+            if count % 1000 == 0 {
+                model.release();
+            }
+            Ok(())
+        })?;
+        let hash = seen.then(body.as_bytes()).hash;
+        Ok(Entry::parse(body.as_bytes()).map_or(true, |entry| !model.clone().take(entry, hash).is_empty()))
+    }
+}
+
 impl Read<'_> {
     /// Reads the whole log, in order.
-    pub fn each_raw_entry(&self, mut each: impl FnMut(RawEntry<'_>) -> Result<(), Error>) -> Result<(), Error> {
-        let mut statement =
-            self.conn.prepare("SELECT seq, at, actor, os_user, action, request, hash, body FROM event ORDER BY seq")?;
-        let mut rows = statement.query([])?;
+    pub fn each_raw_entry(&self, each: impl FnMut(RawEntry<'_>) -> Result<(), Error>) -> Result<(), Error> {
+        self.each_raw_entry_after(0, each)
+    }
+
+    fn each_raw_entry_after(
+        &self,
+        seq: i64,
+        mut each: impl FnMut(RawEntry<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let sql = "SELECT seq, at, actor, os_user, action, request, hash, body FROM event WHERE seq > ?1 ORDER BY seq";
+        let mut statement = self.conn.prepare(sql)?;
+        let mut rows = statement.query([seq])?;
         while let Some(row) = rows.next()? {
             let bytes = |column| -> Result<&[u8], Error> { row.get_ref(column)?.as_bytes().map_err(Error::damaged) };
             each(RawEntry {
@@ -120,28 +165,6 @@ impl Read<'_> {
             })?;
         }
         Ok(())
-    }
-
-    /// Whether an entry that comes next is one that no honest log holds, by all entries before it. Not by the tables, which may
-    /// be damaged.
-    pub(super) fn is_dishonest(&self, body: &str) -> Result<bool, Error> {
-        let mut model = Model::default();
-        let (mut place, mut count) = (LogPlace::START, 0);
-        self.each_raw_entry(|raw| {
-            if let Ok(entry) = serde_json::from_slice(raw.body)
-                && raw.action != Event::Void.action().as_bytes()
-            {
-                model.take(entry, raw.hash.unwrap_or_default());
-            }
-            place = LogPlace { seq: raw.seq, hash: raw.hash.unwrap_or_default() };
-            count += 1;
-            if count % 1000 == 0 {
-                model.release();
-            }
-            Ok(())
-        })?;
-        let hash = place.then(body.as_bytes()).hash;
-        Ok(serde_json::from_str(body).map_or(true, |entry| !model.take(entry, hash).is_empty()))
     }
 
     /// The number of the last entry, as stored outside the log.

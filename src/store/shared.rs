@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use rusqlite::{Connection, params};
 
 use super::copy::KnownState;
+use super::proof::Judge;
 use super::read::Read;
 use super::settle::{Pending, Settled, end_pending};
 use super::write::{Made, Write};
@@ -29,11 +30,19 @@ pub struct EngineAccess {
     pub(super) engine: RefCell<Option<Engine>>,
     /// What the last transaction on the copy knew.
     pub(super) known: RefCell<Option<KnownState>>,
+    /// Kept, since it reads the whole log before its first judgement.
+    pub(super) judge: RefCell<Judge>,
 }
 
 impl EngineAccess {
     pub fn new(url: fn() -> Result<LogUrl, Failure>, clocks: fn() -> Result<HostClocks, Failure>) -> EngineAccess {
-        EngineAccess { url, clocks, engine: RefCell::new(None), known: RefCell::new(None) }
+        EngineAccess {
+            url,
+            clocks,
+            engine: RefCell::new(None),
+            known: RefCell::new(None),
+            judge: RefCell::new(Judge::default()),
+        }
     }
 }
 
@@ -319,7 +328,7 @@ impl Store {
             };
             let more = entries.last().filter(|last| entries.len() > MANY && last.seq < contacted.state().head.seq);
             let contacted = std::thread::scope(|scope| {
-                let take_in = || self.take_in(clocks, conn, contacted, &entries);
+                let take_in = || self.take_in(clocks, conn, contacted, &entries, access);
                 let Some(last) = more else { return take_in() };
                 scope.spawn(|| engine.read_ahead(last.seq));
                 without_waiting(conn, take_in)
@@ -344,6 +353,7 @@ impl Store {
         conn: &Connection,
         contacted: Contacted,
         entries: &[LoggedEntry],
+        access: &EngineAccess,
     ) -> Result<Contacted, Error> {
         let state = match &contacted {
             Contacted::Open(state) | Contacted::Closed(state) => state,
@@ -353,42 +363,48 @@ impl Store {
             // They touch many pages, and the same ones again.
             conn.execute_batch("PRAGMA cache_size=-32000; PRAGMA wal_autocheckpoint=32000")?;
         }
-        let mut applied = 0;
-        let taken = self.transact(conn, |write| {
-            for entry in entries {
-                apply_new(write, entry)?;
-                applied += 1;
+        let mut rest = entries;
+        loop {
+            let mut applied = 0;
+            let taken = self.transact(conn, |write| {
+                for entry in rest {
+                    apply_new(write, entry)?;
+                    applied += 1;
+                }
+                let end = write.place();
+                if end.seq == state.head.seq && end.hash != state.head.hash {
+                    return Err(forked(write.conn(), &end, state));
+                }
+                // A copy that lacks entries is not fresh, nor is one whose log has moved away.
+                if matches!(contacted, Contacted::Open(_)) && end.seq >= state.head.seq {
+                    write.set_contact(state.epoch, &LastContact { engine: state.now, clocks: clocks.clone() })?;
+                }
+                write.note_last()
+            });
+            let Err(error @ (Error::Shared { .. } | Error::Internal { .. } | Error::Invalid { .. })) = taken else {
+                return taken.map(|()| contacted);
+            };
+            let (before, from) = rest.split_at(applied);
+            // What comes before the entry that can't be used counts: it may take access away.
+            self.transact(conn, |write| {
+                before.iter().try_for_each(|entry| apply_new(write, entry))?;
+                write.note_last()
+            })?;
+            let Some((entry, after)) = from.split_first().filter(|_| !matches!(error, Error::Shared { .. })) else {
+                return Err(error);
+            };
+            // Either this copy is damaged, or no honest host appended it. The log alone says which.
+            if !access.judge.borrow_mut().is_dishonest(&Read::new(conn), &entry.body)? {
+                return Err(error);
             }
-            let end = write.place();
-            if end.seq == state.head.seq && end.hash != state.head.hash {
-                return Err(forked(write.conn(), &end, state));
-            }
-            // A copy that lacks entries is not fresh, nor is one whose log has moved away.
-            if matches!(contacted, Contacted::Open(_)) && end.seq >= state.head.seq {
-                write.set_contact(state.epoch, &LastContact { engine: state.now, clocks })?;
-            }
-            write.note_last()
-        });
-        let Err(error @ (Error::Shared { .. } | Error::Internal { .. } | Error::Invalid { .. })) = taken else {
-            return taken.map(|()| contacted);
-        };
-        // What comes before the entry that can't be used counts: it may take access away.
-        self.transact(conn, |write| {
-            entries.iter().take(applied).try_for_each(|entry| apply_new(write, entry))?;
-            write.note_last()
-        })?;
-        let Some(entry) = entries.get(applied).filter(|_| !matches!(error, Error::Shared { .. })) else {
-            return Err(error);
-        };
-        // Either this copy is damaged, or no honest host appended it. The log alone says which.
-        if !Read::new(conn).is_dishonest(&entry.body)? {
-            return Err(error);
+            self.transact(conn, |write| {
+                if entry.seq > write.place().seq {
+                    write.apply_void(entry)?;
+                }
+                write.note_last()
+            })?;
+            rest = after;
         }
-        self.transact(conn, |write| {
-            write.apply_void(entry)?;
-            write.note_last()
-        })?;
-        Ok(contacted)
     }
 }
 

@@ -193,8 +193,15 @@ impl<'c> Write<'c> {
         if !self.host_may_append(entry)? {
             return Err(wrong(&format!("is {} by the host {host}, which may not append that", entry.event.action())));
         }
+        if host.is_empty() {
+            // It was in the file that became the shared log.
+            self.check_signature(entry)?;
+            return self.append(entry, &logged.body, place.hash);
+        }
+        self.check_foreign(entry)?;
         self.check_signature(entry)?;
-        self.append(entry, &logged.body, place.hash)
+        self.append(entry, &logged.body, place.hash)?;
+        self.check_recipients(entry)
     }
 
     /// Adds an entry of the shared log that changes nothing.
@@ -285,7 +292,7 @@ impl<'c> Write<'c> {
         Ok(kept)
     }
 
-    fn next_notification(&self) -> Result<i64, Error> {
+    pub(super) fn next_notification(&self) -> Result<i64, Error> {
         let sql = "SELECT coalesce(max(id), 0) + 1 FROM notification";
         Ok(self.conn().prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }

@@ -37,9 +37,9 @@ fn calls() -> Vec<(&'static str, String)> {
         ("ok", format!("SELECT verdict FROM access.contact(0, {zero}, 3)")),
         ("1", "SELECT access.side_set('position', 0, '7')::text".to_owned()),
         ("2", "SELECT access.side_set('position', 1, '8')::text".to_owned()),
-        ("true", "SELECT access.lease('deliver', 60)::text".to_owned()),
-        ("true", "SELECT access.lease('deliver', 60)::text".to_owned()),
-        ("", "SELECT access.release('deliver')::text".to_owned()),
+        ("true", "SELECT access.lease('lease/delivery', 60)::text".to_owned()),
+        ("true", "SELECT access.lease('lease/delivery', 60)::text".to_owned()),
+        ("", "SELECT access.release('lease/delivery')::text".to_owned()),
     ]
 }
 

@@ -71,7 +71,7 @@ impl Body {
     pub fn text(&self) -> String {
         let Body { v, seq, host, at, actor, action, detail } = self;
         format!(
-            r#"{{"v":{v},"seq":{seq},"host":"{host}","nonce":"00ff","at":"{at}","actor":"{actor}","os_user":"alice","event":{{"action":"{action}","detail":{detail}}}}}"#
+            r#"{{"v":{v},"seq":{seq},"at":"{at}","actor":"{actor}","os_user":"alice","host":"{host}","nonce":"00ff","event":{{"action":"{action}","detail":{detail}}}}}"#
         )
     }
 }

@@ -15,7 +15,7 @@ fn get(client: &mut Client, key: &str) -> (Option<i64>, Option<String>) {
 }
 
 fn lease(client: &mut Client, seconds: i32) -> bool {
-    client.query_one("SELECT access.lease('deliver', $1)", &[&seconds]).unwrap().get(0)
+    client.query_one("SELECT access.lease('lease/delivery', $1)", &[&seconds]).unwrap().get(0)
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn a_value_is_set_over_the_one_that_was_read() {
     let mut desk = log.connect("desk");
     assert_eq!(set(&mut desk, "read/alice", 0, "{}"), Some(1));
     assert_refused(desk.batch_execute("SELECT access.side_set('position', 2, '0')"), "42501", "may not set position");
-    assert_refused(desk.batch_execute("SELECT access.lease('deliver', 60)"), "42501", "may not take leases");
+    assert_refused(desk.batch_execute("SELECT access.lease('lease/delivery', 60)"), "42501", "may not take leases");
     for (key, value) in
         [("repeat('k', 201)", "1"), ("''", "1"), ("'k'", "repeat('1', 65537)"), ("NULL", "1"), ("'k'", "NULL")]
     {
@@ -56,17 +56,21 @@ fn a_lease_has_one_holder() {
     at(50);
     assert!(lease(&mut beta, 30), "until 80");
     assert!(!lease(&mut alpha, 30));
-    // Only its holder gives it back, and no value takes its place.
-    alpha.batch_execute("SELECT access.release('deliver')").unwrap();
+    // Only its holder gives it back, and no value takes its place, also not before the first lease.
+    alpha.batch_execute("SELECT access.release('lease/delivery')").unwrap();
     assert!(!lease(&mut alpha, 30));
-    let version = get(&mut alpha, "deliver").0.unwrap();
-    assert_eq!(set(&mut alpha, "deliver", version, r#""alpha""#), None);
-    beta.batch_execute("SELECT access.release('deliver')").unwrap();
+    for (key, version) in
+        [("lease/delivery", get(&mut alpha, "lease/delivery").0.unwrap()), ("lease/connector/doors", 0)]
+    {
+        let sql = format!("SELECT access.side_set('{key}', {version}, '\"alpha\"')");
+        assert_refused(alpha.batch_execute(&sql), "42501", "a lease is taken, not set");
+    }
+    beta.batch_execute("SELECT access.release('lease/delivery')").unwrap();
     assert!(lease(&mut alpha, 30));
     assert_eq!(set(&mut alpha, "position", 0, "1"), Some(1));
-    assert!(!alpha.query_one("SELECT access.lease('position', 30)", &[]).unwrap().get::<_, bool>(0));
+    assert_refused(alpha.batch_execute("SELECT access.lease('position', 30)"), "22023", "its key is lease/ and a name");
     for seconds in ["0", "3601", "NULL"] {
-        let sql = format!("SELECT access.lease('deliver', {seconds})");
+        let sql = format!("SELECT access.lease('lease/delivery', {seconds})");
         assert_refused(alpha.batch_execute(&sql), "22023", "1 to 3600 seconds");
     }
 }

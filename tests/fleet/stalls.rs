@@ -46,6 +46,25 @@ fn a_host_that_keeps_the_turn_is_ended() {
     assert!(keeps.join().unwrap().is_err(), "its session is ended");
 }
 
+/// Or waits for a lock of another session of its own, without any limit.
+#[test]
+fn a_host_that_keeps_the_turn_and_waits_is_ended() {
+    let log = SharedLog::start();
+    let (mut alpha, mut other, mut beta) = (log.connect("alpha"), log.connect("alpha"), log.connect("beta"));
+    let empty = Place::empty();
+    other.batch_execute("SELECT pg_advisory_lock(78)").unwrap();
+    alpha.batch_execute("BEGIN").unwrap();
+    assert_eq!(alpha.turn(&empty).unwrap(), "ok");
+    let keeps = std::thread::spawn(move || {
+        alpha.batch_execute(
+            "SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SELECT pg_advisory_lock(78)",
+        )
+    });
+    assert_refused(beta.turn(&empty), "55P03", "the host alpha has it");
+    wait_until("beta has the turn", || beta.turn(&empty).is_ok_and(|verdict| verdict == "ok"));
+    assert!(keeps.join().unwrap().is_err(), "its session is ended");
+}
+
 /// It has locked what it can, and stays in its transaction.
 #[test]
 fn who_reads_holds_up_nobody() {

@@ -4,7 +4,7 @@ use postgres::Client;
 use serde_json::Value;
 
 use crate::copies::{Host, PASSWORD, Team, said};
-use crate::shared_log::{Body, Calls as _, Place, verdict};
+use crate::shared_log::{Body, Calls as _, Place, time, verdict};
 
 const APPROVED: &str =
     r#"{"request":1,"by":"ada1","terms":{"resource":"connection:account1","end":{"after":"1h"}},"signature":""#;
@@ -38,6 +38,20 @@ fn verified(host: &Host) -> (bool, Vec<Value>) {
     (ran.status.success(), printed["void"].as_array().unwrap().clone())
 }
 
+/// The last entry with this action, as if h2 appended it at this place.
+fn like(host: &Host, action: &str, seq: i64) -> String {
+    let entry = format!(r#""action":"{action}""#);
+    let body = host.log().into_iter().rev().map(|(_, body)| body).find(|body| body.contains(&entry)).unwrap();
+    let between = |before: &str, after: &str| {
+        let from = body.find(before).unwrap() + before.len();
+        body[from..from + body[from..].find(after).unwrap()].to_owned()
+    };
+    let (its, at) = (between(r#""seq":"#, ","), between(r#""at":""#, "\""));
+    body.replace(&format!(r#""seq":{its},"#), &format!(r#""seq":{seq},"#))
+        .replacen(&at, &time(0), 1)
+        .replace(r#""host":"h1""#, r#""host":"h2""#)
+}
+
 #[test]
 fn what_no_program_can_read_or_apply_is_void_on_every_host() {
     let team = Team::start(3);
@@ -55,6 +69,13 @@ fn what_no_program_can_read_or_apply_is_void_on_every_host() {
         Box::new(|seq| refused(seq, "{}")),
         Box::new(|seq| Body::new("h2", seq).action("grant.everything", "{}").text()),
         Box::new(|seq| plain(seq).replace(&format!(r#""seq":{seq}"#), &format!(r#""seq":{seq}e0"#))),
+        // What PostgreSQL and a host would read in different ways: a change as an array, and another order or form.
+        Box::new(|seq| {
+            Body::new("h2", seq)
+                .action("team.applied", r#"{"changes":[["remove","host:h1",{"may":"decide"},null]]}"#)
+                .text()
+        }),
+        Box::new(|seq| plain(seq).replace("{\"command\"", "{ \"command\"")),
         // A request whose number is taken, the end of a grant that is not there, and a notification with another's number.
         Box::new(|seq| Body::new("h2", seq).action("request.submitted", twice).text()),
         Box::new(|seq| Body::new("h2", seq).action("grant.expired", nothing).text()),
@@ -103,6 +124,96 @@ fn what_no_program_can_read_or_apply_is_void_on_every_host() {
     std::fs::remove_file(h3.db()).unwrap();
     h3.ok("bob1", &["log", "join"]);
     assert!(h3.log() == h1.log() && h3.tables() == h1.tables());
+}
+
+/// Each is written as the program writes it, and could be applied. What would stop hosts, lose requests, keep access from being
+/// revoked, or be found by `audit verify` on each host, changes nothing.
+#[test]
+fn what_could_harm_others_is_void_on_every_host() {
+    let team = Team::start(2);
+    let h1 = &team.hosts[0];
+    h1.ok("bob1", &["request", "connection:account1", "--reason", "x", "--duration", "4h"]);
+    h1.ok("bob2", &["request", "connection:account2", "--reason", "x", "--duration", "4h"]);
+    h1.ok("bob1", &["edit", "1", "--reason", "y"]);
+    h1.ok("bob2", &["withdraw", "2"]);
+    h1.ok("bob1", &["request", "connection:account3", "--reason", "x", "--duration", "4h"]);
+    h1.ok("ada1", &["approve", "3"]);
+    h1.ok("ada1", &["revoke", "3", "--yes"]);
+    h1.ok("bob1", &["request", "connection:account4", "--reason", "x", "--duration", "4h"]);
+    h1.ok("ada1", &["approve", "4"]);
+    h1.ok("bob1", &["notify", "set", "request.submitted", "--slack", "off"]);
+    let submitted = |seq| like(h1, "request.submitted", seq);
+    let next = |seq| submitted(seq).replace(r#""request":4"#, r#""request":5"#);
+    let told = |text: String, from: &str| {
+        let at = text.rfind(r#","told_from":"#).unwrap();
+        format!("{}{from}}}", &text[..at])
+    };
+    let bodies: Vec<(&str, Box<dyn Fn(i64) -> String>)> = vec![
+        ("the last number of a notification", Box::new(|seq| told(next(seq), r#","told_from":9223372036854775807"#))),
+        ("a late number of a notification", Box::new(|seq| told(next(seq), r#","told_from":9223372036854775800"#))),
+        ("a gap before a notification", Box::new(|seq| told(next(seq), r#","told_from":1000"#))),
+        ("notifications without numbers", Box::new(|seq| told(next(seq), ""))),
+        (
+            "a number without notifications",
+            Box::new(|seq| refused(seq, r#"{"command":"x","why":"x"}"#).replace("}}}", r#"}},"told_from":1}"#)),
+        ),
+        ("a notification of nobody", Box::new(|seq| next(seq).replace(r#""told":[["ada"#, r#""told":[["nobody"#))),
+        (
+            "the last number of a request",
+            Box::new(|seq| submitted(seq).replace(r#""request":4"#, r#""request":9223372036854775806"#)),
+        ),
+        ("a gap before a request", Box::new(|seq| submitted(seq).replace(r#""request":4"#, r#""request":6"#))),
+        ("an extension of itself", Box::new(|seq| next(seq).replace("}},\"told\"", r#","extends":5}},"told""#))),
+        (
+            "an extension of what was not granted",
+            Box::new(|seq| next(seq).replace("}},\"told\"", r#","extends":1}},"told""#)),
+        ),
+        (
+            "another Unix user",
+            Box::new(|seq| next(seq).replace(r#""requester_login":"bob1""#, r#""requester_login":"mallory""#)),
+        ),
+        ("somebody who is not a member", Box::new(|seq| next(seq).replace("bob1", "mallory"))),
+        ("an edit of what it was not", Box::new(|seq| like(h1, "request.edited", seq))),
+        (
+            "an edit of what was withdrawn",
+            Box::new(|seq| like(h1, "request.edited", seq).replace(r#""request":1"#, r#""request":2"#)),
+        ),
+        ("a second withdrawal", Box::new(|seq| like(h1, "request.withdrawn", seq))),
+        ("a second revoke", Box::new(|seq| like(h1, "grant.revoked", seq))),
+        (
+            "a revoke of something else",
+            Box::new(|seq| like(h1, "grant.revoked", seq).replace(r#""request":3"#, r#""request":4"#)),
+        ),
+        ("a preference that was another", Box::new(|seq| like(h1, "preference.changed", seq))),
+        (
+            "an SSH key that nobody has",
+            Box::new(|seq| {
+                like(h1, "request.withdrawn", seq)
+                    .replace(r#""request":2"#, r#""request":1"#)
+                    .replace(r#""os_user":"bob2""#, r#""os_user":"ssh:SHA256:x""#)
+            }),
+        ),
+    ];
+    let mut hostile = hostile(&team);
+    let mut voids = Vec::new();
+    for (what, body) in &bodies {
+        let at = end(&team);
+        let bodies = [body(at.0 + 1)];
+        assert_eq!(verdict(hostile.append(&at, &bodies)), "ok", "{what}: {bodies:?}");
+        voids.push(at.0 + 1);
+        let ran = h1.run("bob1", &["follow", "--once"]);
+        assert!(ran.status.success(), "{what}: {bodies:?}: {}", said(&ran));
+    }
+    h1.ok("bob1", &["request", "connection:account9", "--reason", "after", "--duration", "1h"]);
+    h1.ok("ada1", &["approve", "5"]);
+    h1.ok("ada1", &["revoke", "5", "--yes"]);
+    let (ok, void) = verified(h1);
+    let named: Vec<i64> = void.iter().map(|entry| entry["seq"].as_i64().unwrap()).collect();
+    assert!(ok && named == voids, "{voids:?} {void:?}");
+    for entry in &void {
+        // Not only because of how they are written.
+        assert!(!entry["problem"].as_str().unwrap().contains("not written as"), "{entry}");
+    }
 }
 
 /// It does not void what an honest host appended, and so never misses that access was taken away.

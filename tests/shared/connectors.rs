@@ -94,9 +94,9 @@ fn a_leased_connector_is_run_with_a_shared_log_by_the_host_that_has_the_lease() 
     access("alice", &["revoke", &id, "--yes"]).ok();
     // Another host has the lease for 3 seconds, and this one waits for it.
     log.allow("other");
-    let lease = "SET SESSION AUTHORIZATION other; SELECT access.lease('connector/doors', 3)";
+    let lease = "SET SESSION AUTHORIZATION other; SELECT access.lease('lease/connector/doors', 3)";
     assert!(log.sql(lease).ends_with('t'));
-    let until = log.sql("SELECT until FROM access.side WHERE key = 'connector/doors'");
+    let until = log.sql("SELECT until FROM access.side WHERE key = 'lease/connector/doors'");
     root(ACCESS, &["reconcile", "--fix"]).ok().says("revoked");
     assert_eq!(held(), "");
     assert_eq!(log.sql(&format!("SELECT access.now() >= '{until}'")), "t");

@@ -46,6 +46,7 @@ use super::terms::RequestId;
 use super::time::Timestamp;
 use given::{AddedKeys, Certificates, Provisioned, Recertified, Sessions, Signatures};
 use past::{Numbers, Past};
+pub use requests::revision_fault;
 use smol_str::SmolStr;
 
 /// What the entries so far amount to.
@@ -136,6 +137,10 @@ impl Model {
             faults.push(format!("it is of format {}, which this program does not know", entry.v));
         } else if (entry.v >= 3) != (entry.host.is_some() && entry.nonce.is_some()) {
             faults.push("a host and a nonce are part of format 3, and of no earlier one".to_owned());
+        }
+        // Earlier formats could leave the number out.
+        if entry.host.is_some() && entry.recipients.is_empty() != entry.first_notification.is_none() {
+            faults.push("its notifications have a number if it has any".to_owned());
         }
         self.check_host(&entry, &mut faults);
         self.check_time(&entry, &mut faults);

@@ -65,17 +65,9 @@ impl Model {
 
     pub(super) fn edit(&mut self, context: EntryContext<'_>, revision: Revision) -> Result<(), Fault> {
         let request = self.pending(revision.request, context.at)?;
-        let checked = check_edit(request, context.actor, &revision);
-        let Revision { request: id, to, lapses_at, remind_at, .. } = revision;
-        request.apply_edit(to, lapses_at, remind_at);
-        let wrong_times =
-            request.lapse_time() != lapses_at || lapses_at <= context.at || request.reminder_time() != remind_at;
-        self.edited_at.insert(id, context.at);
-        checked?;
-        if wrong_times {
-            return Err(format!("it sets another lapse or reminder for request {id} than it can"));
-        }
-        Ok(())
+        let fault = revision_fault(request, context.actor, context.at, &revision);
+        self.edited_at.insert(revision.request, context.at);
+        fault.map_or(Ok(()), Err)
     }
 
     pub(super) fn withdraw(
@@ -162,6 +154,21 @@ pub(super) fn check_end(
         Some(_) if !ahead => Err("for a clock, and was made before the time that was accepted"),
         Some(_) => Ok(()),
     }
+}
+
+/// Makes an edit of a pending request. Returns what is wrong with it.
+pub fn revision_fault(
+    request: &mut Request,
+    actor: Option<&Name>,
+    at: Timestamp,
+    revision: &Revision,
+) -> Option<String> {
+    let checked = check_edit(request, actor, revision);
+    let &Revision { request: id, lapses_at, remind_at, .. } = revision;
+    request.apply_edit(revision.to.clone(), lapses_at, remind_at);
+    let right_times = request.lapse_time() == lapses_at && lapses_at > at && request.reminder_time() == remind_at;
+    let wrong_times = || format!("it sets another lapse or reminder for request {id} than it can");
+    checked.err().or_else(|| (!right_times).then(wrong_times))
 }
 
 /// An edit is by the requester or the filer, starts from what the request says, changes something other than the resource,
