@@ -1,4 +1,4 @@
-//! A list that hosts keep beside the shared log, in as many values as it takes. The first says how many more there are.
+//! A list that hosts store outside the shared log, in as many values as it needs. The first value says how many follow.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
