@@ -77,7 +77,7 @@ impl TeamThen {
         Some((self.about.get(resource)?, self.people.get(requester)))
     }
 
-    /// Why this rule could not give this request by itself. None: it could.
+    /// Why this rule could not approve this request automatically. None: it could.
     pub fn not_given(&mut self, team: &Team, request: &Request, by: &Rule, at: Timestamp) -> Option<String> {
         let (about, requester) = self.find(team, request)?;
         let Some(requester) = requester else { return Some(format!("{} is not a member", request.requester)) };
