@@ -126,6 +126,14 @@ class Nodes:
         session.autocommit = True
         return session
 
+    def rest(self):
+        """Until the servers have written what was done before, which they would else do meanwhile."""
+        for port, _ in self.ports:
+            session = psycopg2.connect(host="127.0.0.1", port=port, user="postgres", password=PASSWORD, dbname="postgres")
+            session.autocommit = True
+            session.cursor().execute("CHECKPOINT")
+            session.close()
+
     def stop(self):
         """The agents first, so that none starts its server again."""
         for process in self.processes[::-1]:
@@ -296,18 +304,24 @@ class Benches:
         host.configure(self.nodes.servers(), "million_m2")
         host.ok("log", "join")
         host.configure(self.nodes.servers(), "million")
-        start = time.perf_counter()
-        followed = host.run_heavy(host.words("follow", "--once"))
-        rate = (entries - 5) / (time.perf_counter() - start)
-        if run.last_seq(host.db) != entries:
-            fail("the copy did not catch up")
+        begun = host.copy(host.db, "begun")
+        followed = []
+        for _ in range(3):
+            host.drop(host.db)
+            shutil.copy(begun, host.db)
+            self.nodes.rest()
+            followed.append(host.run_heavy(host.words("follow", "--once")))
+            if run.last_seq(host.db) != entries:
+                fail("the copy did not catch up")
+        rate = (entries - 5) / statistics.median(each.wall for each in followed)
         self.add("catching up with a million entries, projected", f"{rate:,.0f}/s", "80,000/s", rate >= 80_000)
-        self.add("its memory", f"{followed.peak / 1024:.1f} MiB")
+        self.add("its memory", f"{max(each.peak for each in followed) / 1024:.1f} MiB")
 
     def join(self):
         """a host's first copy, of a million entries"""
         self.million()
         host = self.added("million", "m3")
+        self.nodes.rest()
         took = host.run(host.words("log", "join")).wall
         entries = run.last_seq(host.db)
         self.add("`log join` with a million entries", f"{took:.1f} s, {entries / took:,.0f}/s")

@@ -190,8 +190,8 @@ impl App {
             Change::Binding(diff) => diff.after().cloned(),
             _ => None,
         });
-        let refused = provisioning::refusals(&bindings.collect::<Vec<_>>());
-        planned.warnings.extend(refused.unwrap_or_else(|failure| vec![failure.message]));
+        let warnings = provisioning::warnings(&bindings.collect::<Vec<_>>(), self.as_of().is_some());
+        planned.warnings.extend(warnings.unwrap_or_else(|failure| vec![failure.message]));
         Ok(planned)
     }
 

@@ -49,7 +49,7 @@ pub use run::{Reconciliation, no_connector, reconcile};
 pub use sessions::{ReportedSession, close_session, open_session};
 pub use ssh_keygen::{fingerprint, finish, ssh_keygen};
 pub use start::{has_systems, in_background, in_foreground, run_command};
-pub use survey::{ConnectorView, connectors, findings, named, refusals};
+pub use survey::{ConnectorView, connectors, findings, named, warnings};
 pub use trial::{TrialStep, try_out};
 pub use view::{ReconcileState, ReconcileView};
 pub use watch::{Watched, watch};

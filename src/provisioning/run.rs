@@ -13,7 +13,6 @@ use super::view::ReconcileView;
 use crate::backend::Backend;
 use crate::config;
 use crate::config::Connector;
-use crate::domain::binding::Binding;
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
 use crate::protocol::{OutcomeView, Position};
@@ -201,13 +200,4 @@ fn record(backend: &Backend, journal: &Journal, report: Report) -> Result<(), Fa
 fn size(value: &impl serde::Serialize) -> Result<usize, Failure> {
     let text = serde_json::to_vec(value).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
     Ok(text.len() + 1)
-}
-
-/// The bindings that the configuration does not allow, and why.
-pub fn refused_bindings(connectors: &[Connector], bindings: &[Binding]) -> Vec<(Binding, String)> {
-    let refusal = |binding: &Binding| match connectors.iter().find(|connector| connector.name == binding.connector) {
-        Some(connector) => connector.refusal(&binding.parameters),
-        None => Some(format!("no connector {} is configured on this machine", binding.connector)),
-    };
-    bindings.iter().filter_map(|binding| Some((binding.clone(), refusal(binding)?))).collect()
 }

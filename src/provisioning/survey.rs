@@ -1,8 +1,10 @@
 //! The connectors of this machine, what is wrong with them, and which bindings they refuse.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
-use super::run::{desired, no_connector, refused_bindings};
+use super::run::{desired, no_connector};
 use crate::backend::Backend;
 use crate::config;
 use crate::config::Connector;
@@ -35,8 +37,24 @@ pub fn named(name: &Name) -> Result<Connector, Failure> {
 
 /// All connectors. Refused bindings are known only to those who may reconcile.
 pub fn connectors(backend: Option<&Backend>) -> Result<Vec<ConnectorView>, Failure> {
+    Ok(survey(backend)?.views)
+}
+
+struct Survey {
+    views: Vec<ConnectorView>,
+    /// Bindings name them, and only other hosts that share the log can have them.
+    elsewhere: Vec<Name>,
+}
+
+fn survey(backend: Option<&Backend>) -> Result<Survey, Failure> {
     let configured = config::connectors()?;
-    let refused = refused(backend, &configured);
+    // Others would be refused, and that is recorded.
+    let may = backend.filter(|backend| matches!(backend, Backend::Own(_)) || identity::is_root());
+    let state = may.and_then(|backend| desired(backend, None).ok()).map(|rows| rows.state);
+    let (bindings, host) = state.map_or((Vec::new(), None), |state| (state.bindings, state.host));
+    let mut refused: Vec<(Name, String)> = refused(&configured, &bindings).map(in_words).collect();
+    refused.sort();
+    let of = |name: &Name| refused.iter().filter(|(of, _)| of == name).map(|(_, why)| why.clone()).collect();
     let view = |connector: &Connector| ConnectorView {
         name: connector.name.clone(),
         command: connector.command.clone(),
@@ -44,62 +62,78 @@ pub fn connectors(backend: Option<&Backend>) -> Result<Vec<ConnectorView>, Failu
         timeout: spell(i64::try_from(connector.timeout().as_secs()).unwrap_or(i64::MAX)),
         allow: connector.allowed(),
         fault: connector.program().err(),
-        refused: refused.iter().filter(|(of, _)| *of == connector.name).map(|(_, why)| why.clone()).collect(),
+        refused: of(&connector.name),
     };
     let mut views: Vec<ConnectorView> = configured.iter().map(view).collect();
-    // Bindings to connectors that are not configured.
-    let is_known = |name: &Name| configured.iter().any(|connector| connector.name == *name);
-    let unknown = refused.iter().filter(|(name, _)| !is_known(name));
-    let mut names: Vec<&Name> = unknown.map(|(name, _)| name).collect();
-    names.dedup();
-    for name in names {
+    let mut elsewhere = Vec::new();
+    for name in unconfigured(&configured, &bindings) {
+        let (fault, refused) = match host {
+            Some(_) => {
+                elsewhere.push(name.clone());
+                ("it is not configured on this host; another host must have it", Vec::new())
+            }
+            None => ("it is not configured on this machine", of(&name)),
+        };
         views.push(ConnectorView {
-            name: name.clone(),
+            name,
             command: Vec::new(),
             r#where: String::new(),
             timeout: String::new(),
             allow: Vec::new(),
-            fault: Some("it is not configured on this machine".to_owned()),
-            refused: refused.iter().filter(|(of, _)| of == name).map(|(_, why)| why.clone()).collect(),
+            fault: Some(fault.to_owned()),
+            refused,
         });
     }
-    Ok(views)
+    Ok(Survey { views, elsewhere })
 }
 
-fn refused(backend: Option<&Backend>, configured: &[Connector]) -> Vec<(Name, String)> {
-    // Others would be refused, and that is recorded.
-    let may = backend.filter(|backend| matches!(backend, Backend::Own(_)) || identity::is_root());
-    let bindings = may.and_then(|backend| desired(backend, None).ok()).map(|rows| rows.state.bindings);
-    let mut refused: Vec<(Name, String)> =
-        refused_bindings(configured, &bindings.unwrap_or_default()).into_iter().map(in_words).collect();
-    refused.sort();
-    refused
+/// The bindings that the configuration of this machine does not allow, and why.
+fn refused<'b>(configured: &'b [Connector], bindings: &'b [Binding]) -> impl Iterator<Item = (&'b Binding, String)> {
+    let refusal = |binding: &Binding| match configured.iter().find(|connector| connector.name == binding.connector) {
+        Some(connector) => connector.refusal(&binding.parameters),
+        None => Some(format!("no connector {} is configured on this machine", binding.connector)),
+    };
+    bindings.iter().filter_map(move |binding| Some((binding, refusal(binding)?)))
+}
+
+/// The connectors that only bindings name.
+fn unconfigured(configured: &[Connector], bindings: &[Binding]) -> BTreeSet<Name> {
+    let is_configured = |name: &Name| configured.iter().any(|connector| connector.name == *name);
+    bindings.iter().map(|binding| binding.connector.clone()).filter(|name| !is_configured(name)).collect()
 }
 
 /// `target:orders-db role=postgres: the connector orders-pg does not allow role=postgres`.
-fn in_words((binding, why): (Binding, String)) -> (Name, String) {
+fn in_words((binding, why): (&Binding, String)) -> (Name, String) {
     let what = format!("{} {}", binding.resource, written(&binding.parameters));
-    (binding.connector, format!("{}: {why}", what.trim_end()))
+    (binding.connector.clone(), format!("{}: {why}", what.trim_end()))
 }
 
-/// Which of these bindings this machine refuses, and why.
-pub fn refusals(bindings: &[Binding]) -> Result<Vec<String>, Failure> {
+/// What to warn of before these bindings are applied. `is_shared`: other hosts share the log, and may have the connectors
+/// that this one lacks.
+pub fn warnings(bindings: &[Binding], is_shared: bool) -> Result<Vec<String>, Failure> {
     if bindings.is_empty() {
         return Ok(Vec::new());
     }
-    let refused = refused_bindings(&config::connectors()?, bindings);
-    Ok(refused.into_iter().map(|refused| format!("a binding is refused: {}", in_words(refused).1)).collect())
+    let configured = config::connectors()?;
+    let missing = if is_shared { unconfigured(&configured, bindings) } else { BTreeSet::new() };
+    let refused = refused(&configured, bindings).filter(|(binding, _)| !missing.contains(&binding.connector));
+    let refused = refused.map(|refused| format!("a binding is refused: {}", in_words(refused).1));
+    let elsewhere = missing
+        .iter()
+        .map(|name| format!("no connector {name} is configured on this host; make sure that another host has it"));
+    Ok(refused.chain(elsewhere).collect())
 }
 
 /// What `doctor` says of them. Nothing, if there are none.
 pub fn findings(backend: Option<&Backend>) -> Vec<FindingView> {
     let finding = |health, found, mend| FindingView { what: "connectors".to_owned(), health, found, mend };
-    let views = match connectors(backend) {
-        Ok(views) => views,
+    let Survey { views, elsewhere } = match survey(backend) {
+        Ok(survey) => survey,
         Err(failure) => return vec![finding(Health::Wrong, failure.message, failure.hints)],
     };
     let mut found = Vec::new();
-    for view in &views {
+    let (left, ours): (Vec<&ConnectorView>, _) = views.iter().partition(|view| elsewhere.contains(&view.name));
+    for view in &ours {
         if let Some(fault) = &view.fault {
             found.push(finding(Health::Wrong, format!("{}: {fault}", view.name), Vec::new()));
         }
@@ -108,9 +142,16 @@ pub fn findings(backend: Option<&Backend>) -> Vec<FindingView> {
             found.push(finding(Health::Wrong, format!("a binding is refused: {refused}"), mend));
         }
     }
-    if found.is_empty() && !views.is_empty() {
-        let names: Vec<&str> = views.iter().map(|view| view.name.as_str()).collect();
-        found.push(finding(Health::Ok, names.join(", "), Vec::new()));
+    let listed = |views: &[&ConnectorView]| views.iter().map(|view| view.name.as_str()).collect::<Vec<_>>().join(", ");
+    if found.is_empty() && !ours.is_empty() {
+        found.push(finding(Health::Ok, listed(&ours), Vec::new()));
+    }
+    if !left.is_empty() {
+        found.push(finding(
+            Health::Ok,
+            format!("not on this host, so left to the others: {}", listed(&left)),
+            Vec::new(),
+        ));
     }
     found
 }

@@ -372,6 +372,18 @@ fn access_is_taken_back_while_the_log_is_away() {
     let binding = "[[bindings]]\nresource = \"connection:staging\"\nconnector = \"doors\"\ndoor = \"north\"\n";
     std::fs::write(&team, std::fs::read_to_string(&team).unwrap() + binding).unwrap();
     hosts.run("h1", &["team", "apply", team.to_str().unwrap(), "--yes"]).exits(0);
+    hosts.run("h2", &["follow", "--once"]).exits(0);
+    // The other host lacks the connector, and need not have it.
+    // Doctor does not ask a database about its bindings while something else is wrong.
+    hosts.cluster.sql("postgres", "ALTER SYSTEM SET fsync = on");
+    hosts.cluster.sql("postgres", "SELECT pg_reload_conf()");
+    hosts.run("h2", &["doctor"]).exits(0).says("connectors  not on this host, so left to the others: doors");
+    hosts.run("h2", &["connector", "list"]).says("another host must have it");
+    let more = std::fs::read_to_string(&team).unwrap() + &binding.replace("doors", "gates");
+    std::fs::write(folder.join("more.toml"), more).unwrap();
+    let more = folder.join("more.toml");
+    let planned = hosts.run("h1", &["team", "apply", more.to_str().unwrap(), "--dry-run"]).exits(0);
+    planned.says("no connector gates is configured on this host; make sure that another host has it");
     hosts.grant("connection:staging", "1m");
     let held = || std::fs::read_to_string(&allowed).unwrap_or_default();
     hosts.run("h1", &["reconcile", "--fix"]).exits(0);

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::host::{ACCESS, CONFIG, Host, TEAM, access, root, within};
+use crate::shared_log::Log;
 
 const BINDING: &str = "[[bindings]]\nresource = \"target:orders-db\"\nconnector = \"doors\"\ndoor = \"north\"\n";
 /// Keeps the logins of one door in a file, without any other program than the shell's own and grep.
@@ -72,6 +73,38 @@ fn root_carries_access_to_a_system_and_nobody_else_can() {
     assert_eq!(held(), "");
     root(ACCESS, &["doctor"]).says("connectors  doors");
     access("alice", &["audit", "verify"]).ok();
+}
+
+#[test]
+fn a_leased_connector_is_run_with_a_shared_log_by_the_host_that_has_the_lease() {
+    let Some(host) = doors() else { return };
+    let config = fs::read_to_string(CONFIG).unwrap();
+    fs::write(
+        CONFIG,
+        config.replace("command = [\"/srv/program\"]", "where = \"leased\"\ncommand = [\"/srv/program\"]"),
+    )
+    .unwrap();
+    let log = Log::start();
+    log.moved();
+    let id = host.request("bob", "target:orders-db");
+    access("alice", &["approve", &id]).ok();
+    root(ACCESS, &["reconcile", "--fix"]).ok().says("granted");
+    assert_eq!(held(), "bob\n");
+    access("bob", &["show", &id]).ok().says("granted");
+    access("alice", &["revoke", &id, "--yes"]).ok();
+    // Another host has the lease for 3 seconds, and this one waits for it.
+    log.allow("other");
+    let lease = "SET SESSION AUTHORIZATION other; SELECT access.lease('connector/doors', 3)";
+    assert!(log.sql(lease).ends_with('t'));
+    let until = log.sql("SELECT until FROM access.side WHERE key = 'connector/doors'");
+    root(ACCESS, &["reconcile", "--fix"]).ok().says("revoked");
+    assert_eq!(held(), "");
+    assert_eq!(log.sql(&format!("SELECT access.now() >= '{until}'")), "t");
+    // Members have no part in it.
+    for args in [&["reconcile"][..], &["reconcile", "--fix"]] {
+        access("bob", args).exits(3);
+    }
+    access("ana", &["audit", "verify"]).ok();
 }
 
 #[test]

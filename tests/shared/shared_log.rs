@@ -42,8 +42,12 @@ impl Log {
         let owner = self.owner();
         self.configure();
         root(ACCESS, &["log", "init", &owner]).ok();
-        root(ACCESS, &["log", "allow", "bastion", "decide", &owner]).ok();
+        self.allow("bastion");
         root(ACCESS, &["log", "move", &owner]).ok();
+    }
+
+    pub fn allow(&self, role: &str) {
+        root(ACCESS, &["log", "allow", role, "decide", &self.owner()]).ok();
     }
 
     pub fn sql(&self, sql: &str) -> String {
