@@ -34,7 +34,7 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
     sync_name(path)
 }
 
-/// Makes a new name last. If that fails, the file is there all the same.
+/// Syncs a new name to disk. If that fails, the file exists, but may be lost in a power loss.
 pub fn sync_name(path: &Path) -> Result<(), Failure> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| {

@@ -59,7 +59,7 @@ fn login_in(uid: Uid, user: Option<User>) -> Result<Login, Failure> {
 }
 
 /// The login of a user ID that the kernel reports. The name has to map back to the same ID: if two users share a name, or for the
-/// overflow ID, which stands for all users that the kernel can't map, it is unclear who it is. The failure has the kind
+/// overflow ID, which is reported for all users that the kernel can't map, it is unclear who it is. The failure has the kind
 /// `Unavailable` if the look-up failed, and another kind if there is no such login.
 pub fn login_of(uid: Uid) -> Result<Login, Failure> {
     if uid.as_raw() == overflow_uid() {

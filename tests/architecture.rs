@@ -1,5 +1,5 @@
-//! The structure of the sources: which room may import which, which one may use SQL, sockets or print, how long files and
-//! functions may be, and that the documents name files that exist.
+//! The structure of the sources: which top-level module may import which, which may use SQL, sockets or print, how long files
+//! and functions may be, and that the documents name files that exist.
 
 #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
 
@@ -18,13 +18,13 @@ impl Line {
         format!("{}:{}: {}", self.file.display(), self.number, self.text.trim())
     }
 
-    /// The room this line is in: `service` for `src/service/expire.rs`, `cli` for `src/cli.rs`.
-    fn room(&self) -> &str {
+    /// The top-level module that this line is in: `service` for `src/service/expire.rs`, `cli` for `src/cli.rs`.
+    fn top_module(&self) -> &str {
         let first = self.file.components().nth(1).unwrap().as_os_str().to_str().unwrap();
         first.trim_end_matches(".rs")
     }
 
-    /// The rooms of this project that the line names, as `crate::room`.
+    /// The top-level modules that the line names, as `crate::module`.
     fn uses(&self) -> Vec<&str> {
         let word = |text: &'_ str| text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
         self.text.split("crate::").skip(1).map(|rest| &rest[..word(rest)]).collect()
@@ -75,7 +75,7 @@ fn assert_none(faults: &[String], rule: &str) {
     assert!(faults.is_empty(), "{rule}, but:\n{}", faults.join("\n"));
 }
 
-/// Which rooms a room may use. A room that is not here may use any.
+/// Which top-level modules each may use. One that is not here may use any.
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("time_zone", &["domain"]),
@@ -159,18 +159,18 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
 #[test]
 fn the_arrows_run_one_way() {
     let sources = sources();
-    for &(room, allowed) in DIRECTIONS {
-        let lines: Vec<&Line> = sources.iter().filter(|line| line.room() == room).collect();
-        assert!(!lines.is_empty(), "there is no {room} any more: take it out of the list");
-        let astray = |line: &&&Line| line.uses().iter().any(|used| *used != room && !allowed.contains(used));
+    for &(module, allowed) in DIRECTIONS {
+        let lines: Vec<&Line> = sources.iter().filter(|line| line.top_module() == module).collect();
+        assert!(!lines.is_empty(), "there is no {module} any more: take it out of the list");
+        let astray = |line: &&&Line| line.uses().iter().any(|used| *used != module && !allowed.contains(used));
         let faults: Vec<String> = lines.iter().filter(astray).map(|line| line.place()).collect();
-        assert_none(&faults, &format!("{room} may use {allowed:?} and nothing else of this project"));
+        assert_none(&faults, &format!("{module} may use {allowed:?} and nothing else of this project"));
     }
 }
 
 #[test]
-fn a_path_always_names_its_room() {
-    // What the test above can't see: `use crate::{a, b}`, and `super` reaching out of a room.
+fn a_path_always_names_its_module() {
+    // What the test above can't see: `use crate::{a, b}`, and `super` reaching out of a top-level module.
     let sources = sources();
     let hidden = |line: &&Line| {
         let climbs = line.text.matches("super::").count();
@@ -181,7 +181,7 @@ fn a_path_always_names_its_room() {
             || climbs > depth - usize::from(roof && depth > 0)
     };
     let faults: Vec<String> = sources.iter().filter(hidden).map(Line::place).collect();
-    assert_none(&faults, "a path begins with `crate::room`, and `super` stays in its room");
+    assert_none(&faults, "a path begins with `crate::module`, and `super` stays in its top-level module");
 }
 
 /// What imports what: nodes are modules, such as `domain::request::vote`.
@@ -302,10 +302,10 @@ fn no_imports_of_the_domain_go_in_a_circle() {
 }
 
 #[test]
-fn no_imports_of_rooms_go_in_a_circle() {
-    let rooms = between(&imports(), |module| module.split("::").next().map(str::to_owned));
-    assert!(rooms.len() > 10, "the rooms are where this test looks for them: {rooms:?}");
-    assert_eq!(circle(&rooms), None, "rooms import one another in a circle");
+fn no_imports_of_top_level_modules_go_in_a_circle() {
+    let top = between(&imports(), |module| module.split("::").next().map(str::to_owned));
+    assert!(top.len() > 10, "the modules are where this test looks for them: {top:?}");
+    assert_eq!(circle(&top), None, "top-level modules import one another in a circle");
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn only_client_and_server_use_sockets_or_become_another_user() {
     let sources = sources();
     let words = ["UnixStream", "UnixListener", "PeerCredentials", "setuid(", "seteuid(", "initgroups("];
     let speaks = |line: &&Line| {
-        !["client", "frame", "server"].contains(&line.room()) && words.iter().any(|word| line.text.contains(word))
+        !["client", "frame", "server"].contains(&line.top_module()) && words.iter().any(|word| line.text.contains(word))
     };
     let faults: Vec<String> = sources.iter().filter(speaks).map(Line::place).collect();
     assert_none(&faults, "only client, frame and server/ know that there is a socket");
@@ -341,7 +341,7 @@ fn the_domain_is_pure() {
     let sources = sources();
     let words =
         ["std::fs", "std::env", "std::net", "std::process", "std::io", "SystemTime", "Instant", "Utc::now", "Local"];
-    let impure = |line: &&Line| line.room() == "domain" && words.iter().any(|word| line.text.contains(word));
+    let impure = |line: &&Line| line.top_module() == "domain" && words.iter().any(|word| line.text.contains(word));
     let faults: Vec<String> = sources.iter().filter(impure).map(Line::place).collect();
     assert_none(&faults, "the domain has no clock, no files and no environment");
 }
@@ -354,8 +354,9 @@ fn only_the_store_speaks_sql() {
     let to_postgres = ["connectors/postgres/sql.rs", "log/engine.rs", "log/owner.rs", "log/side.rs", "log/status.rs"];
     let elsewhere =
         |line: &Line| to_postgres.iter().any(|file| line.file.ends_with(file)) && !line.text.contains("rusqlite");
-    let speaks =
-        |line: &&Line| line.room() != "store" && !elsewhere(line) && words.iter().any(|word| line.text.contains(word));
+    let speaks = |line: &&Line| {
+        line.top_module() != "store" && !elsewhere(line) && words.iter().any(|word| line.text.contains(word))
+    };
     let faults: Vec<String> = sources.iter().filter(speaks).map(Line::place).collect();
     assert_none(&faults, "only store/ knows that there is SQLite");
 }
@@ -365,7 +366,7 @@ fn only_the_ui_prints() {
     let sources = sources();
     let words = ["println!", "eprintln!", "print!(", "eprint!(", "dbg!(", "stdout()", "stderr()"];
     let printing = |line: &&Line| {
-        let may = ["main", "prompt", "ui"].contains(&line.room());
+        let may = ["main", "prompt", "ui"].contains(&line.top_module());
         // Asking whether it is a terminal is not printing.
         !may && !line.text.contains("is_terminal()") && words.iter().any(|word| line.text.contains(word))
     };

@@ -13,7 +13,7 @@ use crate::ui::Sheet;
 /// Write a verified copy of the database, even while it is in use
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The copy is one file. Do not copy a database that is in use by other means: the latest changes are in \
+    after_help = "The copy is one file. Do not copy a database in use in any other way: the latest changes are in \
 access.db-wal and access.db-shm next to it. Those two, and access.db.lock, belong to that one database: never copy them.
 
 To restore a backup: stop all use of the database, move the damaged file away together with its -wal and -shm, copy the \

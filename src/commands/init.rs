@@ -20,7 +20,7 @@ use crate::service::Init;
   access init --sample                 a small sample team, to try out
   access init --owner ana --team acme  as member ana of the team acme
 
-As root, for a host that many share (see docs/security.md):
+As root, for a host that many share (see docs/shared-host.md):
   access init --shared --owner ana --team acme")]
 pub struct InitArgs {
     /// Your name as a member (default: your Unix user name)

@@ -61,7 +61,7 @@ fn notes(text: &str) -> Vec<String> {
             notes.push(std::mem::take(&mut note));
         }
     }
-    // What is left is no note, and neither is the text.
+    // If something is left, the text is not a note.
     if note.is_empty() { notes } else { Vec::new() }
 }
 

@@ -1,4 +1,4 @@
-//! `access report`: what happened in a period, to hand over.
+//! `access report`: a report about a period, to hand to an auditor.
 
 use std::fs::File;
 use std::io::BufWriter;

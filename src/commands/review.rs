@@ -13,7 +13,7 @@ use crate::service::ReviewEmergency;
 
 /// Review emergency access
 #[derive(Debug, Args)]
-#[command(after_help = "Anyone who may approve the request may review it, except its requester.
+#[command(after_help = "`access show` names those who can review it. Its requester never can.
 
 Example:
   access review 12 --note 'Went through it with bob; all in order'")]

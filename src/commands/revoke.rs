@@ -31,8 +31,9 @@ const POLL: Wait = Wait::from_millis(200);
 /// End access now, before its end time
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Admins may end anyone's access; you may end your own. Extensions of a grant end with it; the output lists
+    after_help = "Admins may end anyone's access; you may end your own. Extensions of a grant end with it; the output lists \
 them, and on a terminal they are listed before you confirm.
+
 With --member, all grants of a member end together, or none does. Access that the team file gives stays.
 
 Examples:

@@ -69,7 +69,7 @@ impl Run for SessionArgs {
         match self.verb {
             SessionVerb::Opened(args) => {
                 let SessionOpenedArgs { resource, login, service, from, inside, recording } = args;
-                // A name that is no text must not keep the session from being recorded.
+                // A session must be recorded even if a name is not valid UTF-8.
                 let text = |text: &OsStr| text.to_string_lossy().into_owned();
                 let (service, from) = (text(&service), text(&from));
                 let reported = ReportedSession { login, resource, service, from, recording, inside };

@@ -84,8 +84,8 @@ pub struct TeamShowArgs {
     after_help = "An owner with an account hands over by applying a team file. If the owner's account is gone, root makes another \
 member the owner with this command. The log records that root did it, and all admins are notified.
 
-The old owner is disabled. Their pending requests are withdrawn, their access ends, and scheduled access that rests on their
-approval ends too.
+The old owner is disabled. Their pending requests are withdrawn, their access ends, and scheduled access that needs \
+their approval ends too.
 
 Examples:
   access team replace-owner alice --dry-run

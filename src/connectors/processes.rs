@@ -1,4 +1,4 @@
-//! Running processes that still have what was taken back.
+//! Running processes that still have access that was taken back.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -16,7 +16,7 @@ use super::NotDone;
 const GRACE: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(4);
 
-/// What the kernel says of a process. Anyone can give one a name that is no text.
+/// What the kernel says of a process. Its name may not be valid UTF-8: anyone can set it.
 pub fn proc_file(pid: Pid, name: &str) -> io::Result<String> {
     let bytes = fs::read(format!("/proc/{pid}/{name}"))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -1,4 +1,4 @@
-//! Runs a tool of the operating system, and makes last what it did to files.
+//! Runs a tool of the operating system, and syncs the files that it changed.
 
 use std::ffi::OsStr;
 use std::fs::File;

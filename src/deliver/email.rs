@@ -1,6 +1,7 @@
-//! Email: over SMTP on one connection for as many messages as there are, or through the host's own `sendmail`.
+//! Email: over SMTP, with one connection for all messages of a run, or through the host's own `sendmail`.
 //!
-//! Headers are made of ids and names that can hold nothing a header acts on; what people wrote is in the body only.
+//! Headers contain only ids and names, which can't have characters that mean anything in a header. What people wrote is only
+//! in the body.
 
 mod checkpoint;
 

@@ -1,4 +1,4 @@
-//! Channels on which members are notified besides their inbox, and the addresses that messages go to.
+//! Channels on which members are notified in addition to their inbox, and the addresses that messages go to.
 //!
 //! A new channel is a variant of `Channel` and of `Address`, a section in `config.rs`, a transport in `deliver/`, and a flag of
 //! `notify set`. The team file, preferences, the database and what is shown take it from here.

@@ -1,4 +1,4 @@
-//! How reports cite an entry of the log.
+//! How reports refer to an entry of the log.
 
 use serde::{Deserialize, Serialize};
 

@@ -100,7 +100,7 @@ impl Notifications {
     }
 }
 
-/// What a notification says besides its entry.
+/// What a notification says in addition to its entry.
 pub struct Background<'b> {
     /// The request that the entry concerns, if it does.
     pub request: Option<&'b Request>,

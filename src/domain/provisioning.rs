@@ -150,7 +150,7 @@ impl Drift {
     }
 }
 
-/// Something was taken back. `still_held`: the login has it all the same, by another grant or from before.
+/// Something was taken back. `still_held`: the login still has it, by another grant or from before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deprovisioned {
     #[serde(flatten)]

@@ -1,5 +1,5 @@
-//! Text that people wrote: checked when it comes in, so that nothing it holds can act on a terminal,
-//! a log reader or a mail header. (What goes out is escaped all the same: see `output`.)
+//! Text that people wrote. It is checked on input, so that it can't control a terminal, a log reader or a mail header.
+//! (It is also escaped on output: see `ui/escape.rs`.)
 
 use std::borrow::Cow;
 use std::fmt::Display;

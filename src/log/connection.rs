@@ -39,7 +39,7 @@ impl From<Error> for StepError {
     }
 }
 
-/// What the server said besides its answers, such as that a commit did not wait for the standby.
+/// Warnings that the server sent with its answers, such as that a commit did not wait for the standby.
 type Warnings = Arc<Mutex<Vec<String>>>;
 
 pub struct LogConnection {

@@ -1,4 +1,4 @@
-//! What can be asked of the shared log, and what its answers mean.
+//! The calls of the shared log, and what its answers mean.
 
 use std::cell::Cell;
 use std::error::Error as _;

@@ -1,4 +1,4 @@
-//! What only the owner of the log's database may ask of it.
+//! Calls that only the owner of the log's database can make.
 
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;

@@ -1,4 +1,4 @@
-//! What is no record: values that are set by compare-and-set, and leases.
+//! Values that hosts share outside the log, changed by compare-and-set, and leases.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;

@@ -1,4 +1,4 @@
-//! What the database says about the hosts, and about itself.
+//! What the database reports about the hosts, and about itself.
 
 use tokio_postgres::Row;
 

@@ -57,7 +57,7 @@ pub struct VerifyView {
     /// The hash of the last entry, in hex.
     pub head: String,
     pub faults: Vec<FaultView>,
-    /// Entries that are void, which is no fault: they change nothing.
+    /// Entries that are void. They change nothing, so they do not count as faults.
     #[serde(default)]
     pub void: Vec<FaultView>,
     /// How many checkpoints it was compared with.

@@ -1,4 +1,4 @@
-//! What a report about a period is made from.
+//! The data that a report about a period is made from.
 
 use serde::{Deserialize, Serialize};
 

@@ -24,7 +24,7 @@ pub struct AsOf {
 }
 
 impl AsOf {
-    /// A copy that is no older needs no remark: 10 seconds.
+    /// Answers do not mention the age of a copy up to this: 10 seconds.
     const FRESH: i64 = 10;
 
     pub fn is_fresh(&self) -> bool {

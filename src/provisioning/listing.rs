@@ -49,7 +49,7 @@ impl SystemRun<'_> {
         }
     }
 
-    /// Asks for each set by itself, so that one which the system does not know hides no other. None: none can be listed.
+    /// Asks for each set separately, so that one which the system does not know hides no other. None: none can be listed.
     fn list_each(
         &self,
         connector: &Connector,

@@ -35,7 +35,7 @@ pub struct LockWait {
     pub run: Duration,
 }
 
-/// Why there is no lock.
+/// Why the lock was not taken.
 pub enum NoLock {
     /// Another process waits for it, and will see all that is recorded now.
     Waiting,

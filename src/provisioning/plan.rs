@@ -1,4 +1,5 @@
-//! What has to be done in one system, and what came of it. Pure: what is desired, found and on record goes in.
+//! Decides what has to be done in one system, and what the result was. Pure: its input is what should be there, what was found,
+//! and what the journal and the log say.
 
 use std::collections::{BTreeMap, BTreeSet};
 

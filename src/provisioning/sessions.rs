@@ -1,8 +1,8 @@
 //! The sessions of this host that were opened with access. PAM reports them (`access session`), and a run ends those whose
 //! access is over, where a binding or rule says so.
 //!
-//! It is no connector: nothing is given, so that there is no state to desire. The journal has each session that is open, also
-//! one that is not on record, and one that is closed but may have left processes behind.
+//! This is not a connector, because nothing is given. The journal has each open session, also those that are too many for the
+//! log, and closed sessions that may have left processes behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;

@@ -26,7 +26,7 @@ use crate::store::{Journal, JournalChange};
 
 /// How long to wait where another run waits already: it will do what this one would.
 const QUEUE: Duration = Duration::from_secs(10);
-/// What a run may take besides its programs.
+/// How long a run may take in addition to the time of its programs.
 const BESIDES: Duration = Duration::from_secs(30);
 /// How often the rest is done that turned up meanwhile.
 const ROUNDS: u32 = 3;

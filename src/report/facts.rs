@@ -1,4 +1,4 @@
-//! What one request means for a period.
+//! What a report counts of one request.
 
 use crate::domain::entry_ref::EntryRef;
 use crate::domain::grant::State;

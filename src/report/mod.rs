@@ -330,7 +330,7 @@ pub struct FiguresView {
 pub struct ReportedLogView {
     pub ok: bool,
     pub faults: usize,
-    /// Entries that change nothing, which is no fault.
+    /// Entries that are void. They change nothing, so they do not count as faults.
     pub void: usize,
     pub entries: i64,
     pub head: String,

@@ -50,7 +50,7 @@ pub fn restore(database: &Path) -> String {
 
 /// The mount point in `/etc/fstab` that this path is below, if nothing is mounted there.
 pub fn not_mounted(path: &Path) -> Option<PathBuf> {
-    // Users can mount at paths that are no text.
+    // Users can mount at paths that are not valid UTF-8.
     let mounted = fs::read("/proc/self/mountinfo").ok()?;
     let mounted: Vec<PathBuf> =
         String::from_utf8_lossy(&mounted).lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped).collect();
@@ -117,7 +117,7 @@ impl ServedBy {
 /// The process that listens on this socket: any that has it open, except systemd (process 1).
 fn listener(socket: &Path) -> Option<u32> {
     const LISTENS: u32 = 0x1_0000;
-    // Other users' sockets may have names that are no text.
+    // Other users' sockets may have names that are not valid UTF-8.
     let sockets = fs::read("/proc/net/unix").ok()?;
     let sockets = String::from_utf8_lossy(&sockets);
     // Num RefCount Protocol Flags Type St Inode Path

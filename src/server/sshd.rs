@@ -1,4 +1,5 @@
-//! What sshd lets the system user do. The user owns the database, so only commands of members may run as that user.
+//! What sshd allows the system user `access`. This user owns the database, so sshd must run nothing else as this user than the
+//! commands of members.
 
 use std::process::{Command, Stdio};
 

@@ -1,4 +1,4 @@
-//! `revoke --wait`: the hosts of a shared log that do not know a change yet.
+//! `revoke --wait`: which hosts of a shared log do not know a change yet.
 
 use serde::{Deserialize, Serialize};
 

@@ -106,7 +106,7 @@ fn share_marks(service: &Service<'_>) {
     }
 }
 
-/// Changes the caller's read marks. They are no part of the record, so the shared log need not be reached; it must be to record
+/// Changes the caller's read marks. They are not recorded in the log, so the shared log need not be reached; it must be to record
 /// a refusal.
 fn mark<R>(
     service: &Service<'_>,

@@ -11,7 +11,7 @@ use crate::protocol::{FindingView, Health};
 use crate::store::{EngineHealth, Error, KnownState, Store};
 use crate::tls;
 
-/// A copy that is no older needs no remark, and a clock that is no further off; in milliseconds.
+/// A copy up to this age, and a clock that is wrong by no more, are ok; in milliseconds.
 const FRESH: i64 = 10_000;
 /// A certificate that ends sooner is to be renewed: 30 days, in seconds.
 const RENEW: i64 = 30 * 24 * 3600;

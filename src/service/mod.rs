@@ -59,7 +59,7 @@ mod who;
 mod whoami;
 mod withdraw;
 
-/// The calls of each file. This room exports them, and a shared host's socket accepts them.
+/// The calls of each file. This module exports them, and a shared host's socket accepts them.
 macro_rules! calls {
     ($action:ident) => {
         $action! {

@@ -1,4 +1,4 @@
-//! What bindings give, and how far connectors are with each grant.
+//! What bindings give, and how far the connectors have come with each grant.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -105,7 +105,7 @@ impl Call for RevokeMember {
     }
 }
 
-/// What ends all grants of a member, and the requests that it ends. Each grant is decided on by itself.
+/// What ends all grants of a member, and the requests that it ends. Each grant is decided on separately.
 fn all_of(
     read: &Read<'_>,
     me: &Principal,

@@ -1,5 +1,5 @@
-//! The journal of a leased connector, as the hosts that share a log tell each other: what was given, by whichever host. Beside the
-//! log, so that the host that takes over knows what it has to take back, and what was there before.
+//! The journal of a leased connector, which the hosts that share a log exchange: what was given, by any host. It is stored
+//! outside the log, so that the host that takes over knows what it has to take back, and what was there before.
 
 use serde::{Deserialize, Serialize};
 

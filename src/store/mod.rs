@@ -305,7 +305,7 @@ impl Store {
         })
     }
 
-    /// Changes what is no part of the record: the outbox, positions, read marks. Other hosts that share the log are not asked, so
+    /// Changes what is not recorded in the log: the outbox, positions, read marks. Other hosts that share the log are not asked, so
     /// nothing can be recorded.
     pub fn write_unrecorded<T, E: From<Error>>(&self, work: impl FnOnce(&Write<'_>) -> Result<T, E>) -> Result<T, E> {
         let _turn = file::LockFile::wait_for(&self.path)?;

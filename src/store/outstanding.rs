@@ -1,8 +1,8 @@
-//! What is outstanding of delivery, as the hosts that share a log tell each other. It is kept beside the log, by
-//! compare-and-set, so that the next host goes on where the last one was.
+//! The messages that are left to send, as hosts that share a log exchange them. The list is stored outside the log, and changed
+//! by compare-and-set, so that the next host continues where the last one was.
 //!
-//! Each copy queues the same notifications from the same entries. So it is enough to say how far the entries are dealt with,
-//! and what still waits of those.
+//! Each copy queues the same notifications from the same entries. So it is enough to store up to which entry everything was
+//! queued, and which of these messages still wait.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ const MOST_RANGES: usize = 500;
 const TOO_LONG: &str = "too much was given up: drop it with `access outbox discard`";
 /// The most characters of an error that other hosts are shown.
 const ERROR: usize = 200;
-/// More rows than these are no honest state.
+/// A list with more rows than this is taken for damaged or hostile.
 const MOST_ROWS: i64 = 5_000_000;
 
 /// What is outstanding.

@@ -1,4 +1,4 @@
-//! Read marks, as the hosts that share a log tell each other: for each member, which notifications are read on any host.
+//! Read marks, as hosts that share a log exchange them: for each member, which notifications were read on any host.
 
 use rusqlite::params;
 use serde_json as json;

@@ -138,7 +138,7 @@ impl Store {
             }
             Ok(followed)
         })?;
-        // What is no record can wait for the next time.
+        // Read marks are not recorded in the log, so they can wait for the next time.
         let _ = self.share_new_read_marks();
         if followed > 0 {
             let _ = self.shorten_outbox(&conn);
@@ -237,7 +237,7 @@ impl Store {
         }
     }
 
-    /// Decides in a transaction. What was recorded in it is rolled back; what is no part of the record, such as read marks, is
+    /// Decides in a transaction. What was recorded in it is rolled back; what is not recorded in the log, such as read marks, is
     /// committed if nothing else was.
     fn decide<T, E: From<Error>>(
         &self,

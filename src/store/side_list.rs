@@ -1,4 +1,4 @@
-//! A list that hosts keep beside the shared log, in as many values as it takes. The first says how many more there are.
+//! A list that hosts store outside the shared log, in as many values as it needs. The first value says how many follow.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,7 @@ where
         SideList { about, parts: 0, rows }
     }
 
-    /// What the hosts last told each other, and its version. None: nothing yet.
+    /// What a host stored last, and its version. None: nothing yet.
     pub fn fetch(engine: &mut Engine, key: &str) -> Result<Option<Versioned<H, R>>, Error> {
         const TRIES: usize = 5;
         for _ in 0..TRIES {

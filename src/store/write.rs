@@ -24,7 +24,7 @@ use crate::domain::team::change::Change;
 use crate::domain::time::Timestamp;
 use crate::log::LoggedEntry;
 
-/// What an entry says besides its event: who acts, and when.
+/// What an entry says in addition to its event: who acts, and when.
 #[derive(Debug, Clone)]
 pub struct Context {
     pub now: Timestamp,

@@ -96,7 +96,7 @@ fn zone_of(read: &Read<'_>, deliveries: &[Delivery]) -> Result<Option<Timezone>,
     }
 }
 
-/// What a notification says of a request besides its entry.
+/// What a notification says about a request in addition to its entry.
 #[derive(Default)]
 struct About {
     request: Option<Request>,

@@ -1,4 +1,4 @@
-//! Until when a certificate is valid.
+//! When a certificate expires.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Writes HTML. Markup is text of this program, known when it is compiled; all other text is escaped. So nothing that people
-//! wrote can become markup.
+//! Writes HTML. Markup is constant text of this program; all other text is escaped. So nothing that people wrote can become
+//! markup.
 
 use super::escape;
 

@@ -1,4 +1,4 @@
-//! Signing an approval: here, or elsewhere with what is printed.
+//! Signs an approval here, or prints what is signed elsewhere and takes the signature.
 
 use std::path::Path;
 

@@ -20,7 +20,7 @@ use crate::witness::Witness;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Anyone who can write to the database could rewrite the whole log. A checkpoint that they can't change \
-(in a mail, on paper, in git) proves it. It is one line of JSON. With --note it is the signed note alone, in the form of \
+(in a mail, on paper, in git) reveals that. It is one line of JSON. With --note it is the signed note alone, in the form of \
 C2SP's tlog-checkpoint, which other tools verify with the key that `access audit key` prints. The first checkpoint makes the \
 key, in the file access.db.key beside the database.
 
@@ -170,9 +170,9 @@ fn key_row(view: &KeyView) -> Vec<Shown> {
 /// Sign a checkpoint of a log of others, if it continues the one that you signed last
 #[derive(Debug, Args)]
 #[command(
-    after_help = "For a person or a host that does not write the log, on any machine, without a database. FILE is what \
-`access audit prove --consistency N` prints, where N is the number of entries that you signed last, or the first time a \
-checkpoint. Your signature, a cosignature of C2SP's tlog-cosignature, is printed: put it at the end of the checkpoint. Without FILE \
+    after_help = "Run this where the log is not written. It needs no database. The first time, FILE is a checkpoint. Later it is what \
+`access audit prove --consistency OLD` prints, where OLD is the checkpoint that you signed last, or its number of entries. \
+Your signature, a cosignature of C2SP's tlog-cosignature, is printed: put it at the end of the checkpoint. Without FILE \
 the key of this witness is printed, for those who verify.
 
 Exit 1: the log was rewritten or cut off since, and nothing is signed.

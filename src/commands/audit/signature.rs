@@ -1,4 +1,4 @@
-//! `access audit signature`: what others verify a signed approval by.
+//! `access audit signature`: what others need to verify a signed approval.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

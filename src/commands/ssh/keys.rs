@@ -1,4 +1,4 @@
-//! `access ssh keys`: who may give commands over SSH, for sshd.
+//! `access ssh keys`: tells sshd which keys may give commands.
 
 use anyhow::Result;
 use clap::Args;

@@ -1,4 +1,4 @@
-//! What the connectors for AWS share: keys, signed requests, tries again when there are too many.
+//! What the connectors for AWS share: keys, signed requests, and retries of throttled calls.
 
 mod client;
 mod keys;

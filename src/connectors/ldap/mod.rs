@@ -221,8 +221,8 @@ impl Ldap {
         Ok(members.into_iter().filter(|member| !is_empty_member(member)).collect())
     }
 
-    /// The login of a member. One that is no login is reported under its own name, such as a person who was renamed, unless it is a
-    /// group, or nobody.
+    /// The login of a member. A member without a login, such as a person who was renamed, is reported under its own name, unless
+    /// it is a group, or nobody.
     fn login(&mut self, member: &str) -> Result<Option<Login>, NotDone> {
         let of_name = |name: String| name.parse().unwrap_or_else(|_| no_login("member", &name));
         let Some(template) = &self.template else { return Ok(Some(of_name(member.to_owned()))) };

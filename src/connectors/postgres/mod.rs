@@ -117,7 +117,7 @@ impl System for Postgres {
         let names: Vec<&str> = roles.iter().map(|(role, _)| *role).collect();
         let rows = self.server.with(|session| Ok(session.client.query(&session.list, &[&names])?))?;
         let holders = |row: &Row| {
-            // A role that can't be a Unix user name is no login of a member.
+            // A role whose name can't be a Unix user name can't be the login of a member.
             let login: Option<Login> = std::str::from_utf8(row.get(0)).ok().and_then(|login| login.parse().ok());
             let role: &str = row.get(1);
             let asked = roles.iter().filter(move |(name, _)| *name == role);

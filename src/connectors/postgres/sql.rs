@@ -91,7 +91,7 @@ pub const END_SESSIONS: &str = "SELECT count(*), bool_and(pg_terminate_backend(s
     WHERE login.rolname = $1::text::name AND octet_length($1::text) < 64 AND s.pid <> pg_backend_pid()";
 
 /// Who has the roles $1, but the login of the connector, which may have to have a role in order to grant it. Logins are bytes: one that
-/// was made in a database of another encoding is no text here.
+/// was made in a database of another encoding may not be valid UTF-8.
 pub fn list() -> String {
     format!(
         "SELECT DISTINCT textsend(login.rolname::text), role.rolname::text

@@ -24,7 +24,7 @@ impl ScimAnswer {
         (200..300).contains(&self.status)
     }
 
-    /// Why it is no success.
+    /// Why it failed.
     pub fn not_done(&self) -> NotDone {
         let detail = self.body.get("detail").and_then(Value::as_str).unwrap_or_default();
         let detail: String = detail.chars().filter(|c| !acts_or_hides(*c)).take(200).collect();

@@ -69,7 +69,7 @@ fn encoded(text: &str) -> String {
     name
 }
 
-/// The login as sudoers has it: in quotes, so that it is no alias, no keyword and not `ALL`. What has a meaning inside of quotes too
+/// The login as sudoers has it: in quotes, so that it can't be an alias, a keyword or `ALL`. What has a meaning inside of quotes too
 /// is refused: a `%`, `+`, `#` or `!` at the beginning would name a group, a netgroup, a number or everybody else.
 fn quoted(login: &Login) -> Result<String, NotDone> {
     let name = login.as_str();

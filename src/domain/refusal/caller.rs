@@ -1,4 +1,4 @@
-//! Refused for who acts: no member, not enough of a role, not the user who keeps the file.
+//! Refusals because of who acts: not a member, without the role, or not the user who owns the database.
 
 use super::kind::RefusalKind;
 use crate::domain::name::Name;

@@ -1,4 +1,4 @@
-//! What kinds of refusal there are.
+//! The kinds of refusal.
 
 /// What kind of refusal it is. Each has an exit code of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

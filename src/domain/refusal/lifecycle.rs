@@ -1,4 +1,4 @@
-//! Refused to edit, extend, withdraw or revoke.
+//! Refusals of an edit, an extension, a withdrawal or a revocation.
 
 use super::kind::RefusalKind;
 use crate::domain::grant::State;

@@ -1,4 +1,4 @@
-//! Refused for how often something was done.
+//! Refusals because something was done too often.
 
 use super::kind::RefusalKind;
 use crate::domain::duration::{self, Length};

@@ -1,4 +1,4 @@
-//! Refused because what was named is not there, or is not the only one of that name.
+//! Refusals because something does not exist, or several things have the name.
 
 use super::kind::RefusalKind;
 use crate::domain::name::Name;

@@ -1,4 +1,4 @@
-//! Refused to start a recertification, or to decide on one of its items.
+//! Refusals to start a recertification, or to decide on one of its items.
 
 use super::kind::RefusalKind;
 use crate::domain::name::Name;

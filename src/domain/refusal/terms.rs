@@ -1,4 +1,4 @@
-//! Refused for what is asked: its times, its resource, or that it is not an emergency.
+//! Refusals because of what is asked: its times, its resource, or that it is not an emergency.
 
 use super::kind::RefusalKind;
 use crate::domain::Malformed;

@@ -1,4 +1,4 @@
-//! Refused as an approver, a denier or a reviewer.
+//! Refusals of an approval, a denial or a review.
 
 use super::kind::RefusalKind;
 use crate::domain::grant::State;

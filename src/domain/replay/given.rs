@@ -98,7 +98,7 @@ impl Recertified {
     }
 }
 
-/// What signatures are of, besides what requests say.
+/// What signatures cover in addition to the requests.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Signatures {
     /// The name of the log.

@@ -6,7 +6,7 @@ use crate::domain::note::{KeyUse, Note, NoteKey, TreeHead};
 use crate::domain::role::Role;
 
 impl Model {
-    /// The keys that have ever signed checkpoints. A checkpoint that was kept may be older than the key of today.
+    /// The keys that have ever signed checkpoints. A checkpoint that was kept may be older than the current key.
     pub fn checkpoint_keys(&self) -> &[NoteKey] {
         &self.keys.all
     }

@@ -5,7 +5,7 @@
 //! the team of that moment says: whether it made the demands that a grant met, and whether a rule could give what it is
 //! said to have given.
 //!
-//! The team of that moment is judged by the code of today. So a change of what a rule gives or demands needs a new log
+//! The team of that moment is judged by the current code. So a change of what a rule gives or demands needs a new log
 //! format, and entries of earlier formats keep being judged as they were.
 
 mod certificates;
@@ -119,7 +119,7 @@ pub struct Released {
 /// Something that no honest log has, in words.
 type Fault = String;
 
-/// What an entry says besides its event.
+/// What an entry says in addition to its event.
 #[derive(Clone, Copy)]
 struct EntryContext<'e> {
     seq: i64,

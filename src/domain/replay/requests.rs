@@ -1,4 +1,4 @@
-//! Replays what happens to requests besides decisions: they are filed, edited, withdrawn, they lapse.
+//! Replays what happens to requests apart from decisions: they are filed, edited, withdrawn, they lapse.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! What to know of an emergency besides its request: who can review it, and how many of the same kind came just before it.
+//! What is known about an emergency in addition to its request: who can review it, and how many of the same kind came shortly
+//! before it.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What happens to a request besides its decision: it lapses, its grant begins, ends, is extended or revoked.
+//! What happens to a request apart from its decision: it lapses, its grant begins, ends, is extended or revoked.
 
 use super::authorize::{may_act, needs_admin};
 use super::{Recorded, Request};

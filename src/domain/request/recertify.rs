@@ -103,7 +103,7 @@ fn is_assigned(principal: &Principal, item: &CatalogItem, to: impl Fn(&Assignee)
 /// Who may review what a grant, or the team file, gives: each of those whose approval it would take.
 pub fn reviewers(requirements: &[Requirement]) -> BTreeSet<Assignee> {
     let named: BTreeSet<Assignee> = requirements.iter().flat_map(|it| it.approvers.iter().cloned()).collect();
-    // What rules give without an approval, or what is no resource, is for admins.
+    // Admins review what rules give without an approval, and what is not a resource.
     if named.is_empty() { [Assignee::Role(Role::Admin)].into() } else { named }
 }
 

@@ -1,8 +1,8 @@
-//! Judges requests of the log by the team of their moment, as far as the log that is still in memory allows.
+//! Judges requests of the log by the team of their moment, as far as replay still has what is needed.
 //!
-//! `replay` forgets what is over, so the requester's other grants are not known here, and a request counts with its own length
-//! alone. With the others it can only count as longer. So what a rule forbids or demands here it did forbid or demand then;
-//! and a rule that gives only what is longer than something is taken to match whatever the length.
+//! Replay drops what is over, so the requester's other grants are not known here, and a request counts with its own length
+//! alone. With the other grants it could only count as longer. So what a rule forbids or demands here, it forbade or demanded
+//! then. A rule that gives only what is longer than something is taken to match at any length.
 
 use std::collections::BTreeMap;
 use std::iter::once;
@@ -77,7 +77,7 @@ impl TeamThen {
         Some((self.about.get(resource)?, self.people.get(requester)))
     }
 
-    /// Why this rule could not give this request by itself. None: it could.
+    /// Why this rule could not approve this request automatically. None: it could.
     pub fn not_given(&mut self, team: &Team, request: &Request, by: &Rule, at: Timestamp) -> Option<String> {
         let (about, requester) = self.find(team, request)?;
         let Some(requester) = requester else { return Some(format!("{} is not a member", request.requester)) };

@@ -1,5 +1,5 @@
-//! What the author of a team file should know before it is applied: what its rules amount to that may not be meant, and
-//! how they would have decided past requests.
+//! Warnings for the author of a team file: where its rules do not do what they seem to do, and how they would have decided
+//! past requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -29,7 +29,7 @@ pub fn warnings(team: &Team) -> Vec<String> {
             warnings
                 .push(format!("rule {:?}: {pattern} matches nothing that is in the file{near}", rule.name.as_str()));
         }
-        // What approves nothing is warned of by itself.
+        // Rules that approve nothing have a warning of their own.
         if unmatched.is_empty() && !rule.auto_approve && !items.iter().any(|item| rule.matches.names(item)) {
             let why = "its resources and environments match nothing that is in the file together";
             warnings.push(format!("rule {:?} has no effect: {why}", rule.name.as_str()));

@@ -1,4 +1,4 @@
-//! Who held what when: drawn for a reader who looks, and as a table.
+//! Who held what when: as a chart, and as a table.
 
 use super::{HtmlColumn, ReportPage, day, length_of, time};
 use crate::domain::name::Name;
