@@ -82,6 +82,7 @@ pub fn changes_hosts(entry: &Entry) -> bool {
 mod tests {
     use super::*;
     use crate::domain::host::TeamHost;
+    use crate::domain::notification::{NotificationKind, Recipient};
 
     const SQL: &str = include_str!("../log/postgres.sql");
 
@@ -112,11 +113,11 @@ mod tests {
                 ),
             ),
             (
-                field("request.withdrawn", "by"),
+                field("request.withdrawn", "by") + " AND NOT decided",
                 r#"{"action":"request.withdrawn","detail":{"request":1,"by":"bob","because":"asked"}}"#.to_owned(),
             ),
             (
-                field("grant.revoked", "by"),
+                field("grant.revoked", "by") + " AND NOT decided",
                 r#"{"action":"grant.revoked","detail":{"request":1,"resource":"target:x","by":"bob","because":"asked"}}"#.to_owned(),
             ),
             (
@@ -131,7 +132,20 @@ mod tests {
         }
         let refused = r#"{"action":"attempt.refused","detail":{"command":"approve","why":"no"}}"#;
         assert!(HostPower::Ask.may_append(&entry("bob", refused)));
-        let ours = listed.map(|(condition, _)| condition).into_iter().chain(["'attempt.refused' THEN true".to_owned()]);
+        let told = [Recipient("ann".parse().unwrap(), NotificationKind::RequestSubmitted)];
+        let told = Entry { recipients: told.into(), first_notification: Some(1), ..entry("bob", refused) };
+        assert!(!HostPower::Ask.may_append(&told));
+        for (event, because) in
+            [(&listed[2].1, r#"{"clock_accepted":"2026-11-01T00:00:00Z"}"#), (&listed[3].1, r#"{"not_kept":"1.1"}"#)]
+        {
+            let decided = event.replace(r#""asked""#, because);
+            assert!(!HostPower::Ask.may_append(&entry("bob", &decided)), "{decided}");
+            assert!(HostPower::Decide.may_append(&entry("bob", &decided)), "{decided}");
+        }
+        let ours = listed
+            .map(|(condition, _)| condition)
+            .into_iter()
+            .chain(["'attempt.refused' THEN NOT p_entry ? 'told'".to_owned()]);
         assert_eq!(of_sql, ours.collect::<Vec<_>>());
         let approved = r#"{"action":"request.denied","detail":{"request":1,"by":"bob"}}"#;
         assert!(!HostPower::Ask.may_append(&entry("bob", approved)));

@@ -31,7 +31,7 @@ impl Write<'_> {
     /// The same for what only shows once the entry has been applied.
     pub(super) fn check_recipients(&self, entry: &Entry) -> Result<(), Error> {
         for recipient in &entry.recipients {
-            if self.member(&recipient.0)?.is_none() {
+            if self.member_now(&recipient.0)?.is_none() {
                 return Err(dishonest(entry, &format!("it notifies {}, who is not a member", recipient.0)));
             }
         }
@@ -53,7 +53,7 @@ impl Write<'_> {
         let Some(actor) = &entry.actor else {
             return Ok((key.is_some() && !is_refused).then(|| "it came with an SSH key, and is by nobody".to_owned()));
         };
-        let member = self.member(actor)?.map(|(member, _)| member);
+        let member = self.member_now(actor)?;
         let acts = is_refused || member.as_ref().is_some_and(|member| !member.disabled);
         let has_key = key.is_none_or(|key| {
             let keys = member.iter().flat_map(|member| &member.ssh_keys);
@@ -116,7 +116,7 @@ impl Write<'_> {
             return Ok(Some(format!("it files request {id}, where {next} comes next")));
         }
         for (name, login) in [(requester, requester_login), (filed_by, filer_login)] {
-            let its: Option<Login> = self.member(name)?.map(|(member, _)| member.login);
+            let its: Option<Login> = self.member_now(name)?.map(|member| member.login);
             if its.is_none() || its != *login {
                 return Ok(Some(format!("it names {name}, who is not a member with that Unix user")));
             }

@@ -2,6 +2,7 @@
 //! notifications.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::ops::Deref;
@@ -18,6 +19,7 @@ use crate::domain::audit::{Hash, LogPlace};
 use crate::domain::event::{Draft, Entry, Event, FILE_FORMAT, FORMAT};
 use crate::domain::host::Hosts;
 use crate::domain::host_rights;
+use crate::domain::member::Member;
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
 use crate::domain::team::change::Change;
@@ -43,6 +45,10 @@ pub struct Write<'c> {
     shared: Option<SharedEntries>,
     /// The hosts that the team file names. None: not loaded since they last changed.
     hosts: RefCell<Option<Hosts>>,
+    /// Members that were looked up since the team last changed. None: there is none of that name.
+    members: RefCell<BTreeMap<Name, Option<Member>>>,
+    /// The number of the next notification. None: not known yet.
+    next_notification: Cell<Option<i64>>,
 }
 
 /// The entries that a transaction makes for a shared log.
@@ -102,6 +108,8 @@ impl<'c> Write<'c> {
             expire_ran_at: Cell::new(None),
             shared: None,
             hosts: RefCell::default(),
+            members: RefCell::default(),
+            next_notification: Cell::new(None),
         })
     }
 
@@ -260,8 +268,9 @@ impl<'c> Write<'c> {
         ])?;
         self.head.set(Some(Head { seq: entry.seq, at: entry.at, hash }));
         project::project(self, entry)?;
-        if host_rights::changes_hosts(entry) {
+        if matches!(entry.event, Event::TeamInitialized { .. } | Event::TeamApplied { .. }) {
             self.hosts.take();
+            self.members.take();
         }
         self.notify(entry)
     }
@@ -293,8 +302,23 @@ impl<'c> Write<'c> {
     }
 
     pub(super) fn next_notification(&self) -> Result<i64, Error> {
+        if let Some(next) = self.next_notification.get() {
+            return Ok(next);
+        }
         let sql = "SELECT coalesce(max(id), 0) + 1 FROM notification";
-        Ok(self.conn().prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+        let next = self.conn().prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        self.next_notification.set(Some(next));
+        Ok(next)
+    }
+
+    /// A member as the team has them now.
+    pub(super) fn member_now(&self, name: &Name) -> Result<Option<Member>, Error> {
+        if let Some(known) = self.members.borrow().get(name) {
+            return Ok(known.clone());
+        }
+        let member = self.member(name)?.map(|(member, _)| member);
+        self.members.borrow_mut().insert(name.clone(), member.clone());
+        Ok(member)
     }
 
     /// Adds the entry to the inbox of each recipient, and queues it for their channels. Both happen in the transaction that
@@ -307,6 +331,7 @@ impl<'c> Write<'c> {
                 .prepare_cached("INSERT INTO notification (id, seq, member, kind) VALUES (?1, ?2, ?3, ?4)")?
                 .execute(params![notification, entry.seq, member.as_str(), kind.as_str()])?;
             self.outbox_add_for_member(entry, notification, recipient)?;
+            self.next_notification.set(notification.checked_add(1));
         }
         Ok(())
     }

@@ -75,6 +75,8 @@ fn a_host_that_asks_gives_nothing() {
         ("request.submitted", r#"{"request":1}"#),
         ("grant.revoked", r#"{"request":1,"by":"bob"}"#),
         ("grant.revoked", r#"{"request":1}"#),
+        ("grant.revoked", r#"{"request":1,"by":"alice","because":{"not_kept":"1.1"}}"#),
+        ("request.withdrawn", r#"{"request":1,"by":"alice","because":{"clock_accepted":"2026-01-01T00:00:00Z"}}"#),
         ("preference.changed", r#"{"member":"bob"}"#),
         ("something.else", "{}"),
     ];
@@ -85,6 +87,9 @@ fn a_host_that_asks_gives_nothing() {
             &format!("may not append {action}"),
         );
     }
+    let told =
+        body("attempt.refused", "{}").replace("}}}", r#"}},"told":[["alice","access.emergency"]],"told_from":1}"#);
+    assert_refused(desk.append(&Place::empty(), &[told]), "42501", "may not append attempt.refused");
     assert_refused(
         desk.append(&Place::empty(), &[body("x", "1").replace(r#""action":"x","#, "")]),
         "22023",

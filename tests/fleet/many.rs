@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use access::domain::event::Event;
+use access::domain::event::{Entry, Event};
 use serde_json::json;
 
 use crate::copies::{PASSWORD, Team, assert_equal, said};
@@ -21,9 +21,10 @@ fn append(team: &Team, events: &[serde_json::Value]) {
     let mut end = Place(row.get(0), row.get(1));
     for events in events.chunks(1000) {
         let body = |(seq, event): (i64, &serde_json::Value)| {
-            json!({ "v": 3, "seq": seq, "host": "h2", "nonce": "1", "at": time(0), "actor": "bob1", "os_user": "bob1",
-                "event": event })
-            .to_string()
+            let entry = json!({ "v": 3, "seq": seq, "host": "h2", "nonce": "1", "at": time(0), "actor": "bob1",
+                "os_user": "bob1", "event": event });
+            // As the program writes it.
+            serde_json::to_string(&serde_json::from_value::<Entry>(entry).unwrap()).unwrap()
         };
         let bodies: Vec<String> = (end.0 + 1..).zip(events).map(body).collect();
         assert_eq!(session.append(&end, &bodies).unwrap().0, "ok");
@@ -34,7 +35,8 @@ fn append(team: &Team, events: &[serde_json::Value]) {
 /// A request of long ago.
 fn submitted(id: i64) -> serde_json::Value {
     json!({ "action": "request.submitted", "detail": {
-        "request": id, "requester": "bob1", "filed_by": "bob1", "reason": "x", "lapses_at": "2026-01-02T00:00:00Z",
+        "request": id, "requester": "bob1", "filed_by": "bob1", "requester_login": "bob1", "filer_login": "bob1",
+        "reason": "x", "lapses_at": "2026-01-02T00:00:00Z",
         "asked": { "resource": "connection:account1", "end": { "after": "1h" } } } })
 }
 

@@ -216,6 +216,25 @@ fn what_could_harm_others_is_void_on_every_host() {
     }
 }
 
+/// All are judged by one reading of the log, and fetched once.
+#[test]
+fn thousands_of_void_entries_hold_up_nobody() {
+    const COUNT: i64 = 3000;
+    let team = Team::start(2);
+    let h1 = &team.hosts[0];
+    let at = end(&team);
+    let detail = r#"{"request":99,"by":"alice","because":"asked"}"#;
+    let bodies: Vec<String> =
+        (at.0 + 1..=at.0 + COUNT).map(|seq| Body::new("h2", seq).action("request.withdrawn", detail).text()).collect();
+    assert_eq!(verdict(hostile(&team).append(&at, &bodies)), "ok");
+    let followed = h1.ok("bob1", &["follow", "--once"]);
+    assert!(followed.contains(&format!("{COUNT} ")) || followed.contains("3,000 "), "{followed}");
+    h1.ok("bob1", &["request", "connection:account1", "--reason", "after"]);
+    let void = h1.sqlite().query_row("SELECT count(*) FROM event WHERE action = 'entry.void'", [], |row| row.get(0));
+    assert_eq!(void, Ok(COUNT));
+    assert!(verified(h1).0);
+}
+
 /// It does not void what an honest host appended, and so never misses that access was taken away.
 #[test]
 fn a_copy_that_is_damaged_stops_at_an_honest_entry() {
