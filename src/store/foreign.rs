@@ -9,7 +9,7 @@ use super::{Error, Write};
 use crate::domain::event::{Entry, Event, Revision, Submission};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::replay::revision_fault;
+use crate::domain::replay::requests::revision_fault;
 use crate::domain::request::{Recorded, Request};
 use crate::domain::ssh_key::SSH_KEY;
 use crate::domain::terms::RequestId;

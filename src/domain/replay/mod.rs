@@ -20,7 +20,7 @@ mod provisioning;
 mod recertifications;
 #[cfg(test)]
 mod replay_test;
-mod requests;
+pub mod requests;
 mod sessions;
 mod signatures;
 mod team;
@@ -46,7 +46,6 @@ use super::terms::RequestId;
 use super::time::Timestamp;
 use given::{AddedKeys, Certificates, Provisioned, Recertified, Sessions, Signatures};
 use past::{Numbers, Past};
-pub use requests::revision_fault;
 use smol_str::SmolStr;
 
 /// What the entries so far amount to.
