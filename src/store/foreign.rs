@@ -7,7 +7,6 @@
 
 use super::{Error, Write};
 use crate::domain::event::{Entry, Event, Revision, Submission};
-use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::replay::requests::revision_fault;
 use crate::domain::request::{Recorded, Request};
@@ -111,13 +110,13 @@ impl Write<'_> {
 
     fn submission_fault(&self, entry: &Entry, submission: &Submission) -> Result<Option<String>, Error> {
         let Submission { request: id, requester, filed_by, requester_login, filer_login, extends, .. } = submission;
-        let next = self.next_request()?;
+        let next = self.request_comes_next()?;
         if *id != next {
             return Ok(Some(format!("it files request {id}, where {next} comes next")));
         }
         for (name, login) in [(requester, requester_login), (filed_by, filer_login)] {
-            let its: Option<Login> = self.member_now(name)?.map(|member| member.login);
-            if its.is_none() || its != *login {
+            let its = self.member_now(name)?;
+            if its.is_none() || its.map(|member| member.login.clone()) != *login {
                 return Ok(Some(format!("it names {name}, who is not a member with that Unix user")));
             }
         }

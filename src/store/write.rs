@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::ops::Deref;
+use std::rc::Rc;
 
 use rusqlite::{Connection, params};
 use serde::Deserialize;
@@ -23,6 +24,7 @@ use crate::domain::member::Member;
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
 use crate::domain::team::change::Change;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::log::LoggedEntry;
 
@@ -46,9 +48,10 @@ pub struct Write<'c> {
     /// The hosts that the team file names. None: not loaded since they last changed.
     hosts: RefCell<Option<Hosts>>,
     /// Members that were looked up since the team last changed. None: there is none of that name.
-    members: RefCell<BTreeMap<Name, Option<Member>>>,
-    /// The number of the next notification. None: not known yet.
+    members: RefCell<BTreeMap<Name, Option<Rc<Member>>>>,
+    /// The number of the next notification, and of the next request. None: not known yet.
     next_notification: Cell<Option<i64>>,
+    next_request: Cell<Option<RequestId>>,
 }
 
 /// The entries that a transaction makes for a shared log.
@@ -110,6 +113,7 @@ impl<'c> Write<'c> {
             hosts: RefCell::default(),
             members: RefCell::default(),
             next_notification: Cell::new(None),
+            next_request: Cell::new(None),
         })
     }
 
@@ -268,6 +272,9 @@ impl<'c> Write<'c> {
         ])?;
         self.head.set(Some(Head { seq: entry.seq, at: entry.at, hash }));
         project::project(self, entry)?;
+        if let Event::RequestSubmitted(submission) = &entry.event {
+            self.next_request.set(Some(submission.request.next()));
+        }
         if matches!(entry.event, Event::TeamInitialized { .. } | Event::TeamApplied { .. }) {
             self.hosts.take();
             self.members.take();
@@ -311,12 +318,19 @@ impl<'c> Write<'c> {
         Ok(next)
     }
 
+    /// The number of the next request, while entries are applied.
+    pub(super) fn request_comes_next(&self) -> Result<RequestId, Error> {
+        let next = self.next_request.get().map_or_else(|| self.next_request(), Ok)?;
+        self.next_request.set(Some(next));
+        Ok(next)
+    }
+
     /// A member as the team has them now.
-    pub(super) fn member_now(&self, name: &Name) -> Result<Option<Member>, Error> {
+    pub(super) fn member_now(&self, name: &Name) -> Result<Option<Rc<Member>>, Error> {
         if let Some(known) = self.members.borrow().get(name) {
             return Ok(known.clone());
         }
-        let member = self.member(name)?.map(|(member, _)| member);
+        let member = self.member(name)?.map(|(member, _)| Rc::new(member));
         self.members.borrow_mut().insert(name.clone(), member.clone());
         Ok(member)
     }
