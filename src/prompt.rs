@@ -32,9 +32,10 @@ pub struct Prompt {
 }
 
 impl Prompt {
-    /// None if there is no terminal, or if `--yes` was given.
+    /// None if there is no terminal that can move its cursor, or if `--yes` was given.
     pub fn on_terminal(yes: bool, color: bool) -> Option<Prompt> {
-        let able = stdin().is_terminal() && stderr().is_terminal();
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let able = stdin().is_terminal() && stderr().is_terminal() && !is_dumb;
         (able && !yes).then_some(Prompt { color })
     }
 

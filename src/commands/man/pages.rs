@@ -156,6 +156,9 @@ fn collect(command: &clap::Command, above: Option<(&str, &clap::Command)>, pages
 fn head(name: &str, section: &str, about: &str) -> Roff {
     let mut roff = Roff::new();
     roff.control("TH", [name.to_uppercase().as_str(), section, DATE, "access", "access manual"]);
+    // A command that is divided at the end of a line can't be copied.
+    roff.control("nh", []);
+    roff.control("ad", ["l"]);
     roff.control("SH", ["NAME"]);
     roff.text([roman(format!("{name} - {}", about.trim_end_matches('.')))]);
     roff

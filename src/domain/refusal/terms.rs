@@ -89,6 +89,7 @@ impl TermsRefusal {
         match self {
             TermsRefusal::RoleOwner => one("the owner hands ownership over by applying a team file that names another"),
             TermsRefusal::RoleNotAbove { .. } => one("`access whoami` shows your role"),
+            TermsRefusal::AlreadyHeld { way, .. } if way.until.is_none() => one("`access whoami` shows what you have"),
             TermsRefusal::AlreadyHeld { .. } => {
                 one("`access whoami` shows what you have; ask for longer with --duration")
             }
