@@ -382,6 +382,12 @@ fn unknown_things_suggest_what_was_meant() {
         let ran = busy.refuses("alice", &args, 4, "there is no member bobb");
         assert!(ran.err.contains("did you mean bob?"), "{ran:?}");
     }
+    for args in
+        [vec!["whoami", "--as", "bbo"], ask(&["--for", "bbo"]), vec!["check", "target:orders-db", "--user", "bbo"]]
+    {
+        let ran = busy.refuses("alice", &args, 4, "there is no member bbo");
+        assert!(ran.err.contains("did you mean bob?"), "{ran:?}");
+    }
 }
 
 #[test]
