@@ -117,6 +117,18 @@ impl App {
         }
     }
 
+    /// Whether a list has any rows, for a message to people. JSON has no such message, so then it does not look.
+    pub fn finds<C: Call>(&mut self, call: C) -> Result<bool, Failure> {
+        let mut found = false;
+        if !self.printer.is_json() {
+            self.backend.get()?.call(call, &mut |_| {
+                found = true;
+                Ok(())
+            })?;
+        }
+        Ok(found)
+    }
+
     /// Makes a call and prints each row by itself.
     pub fn lines<C: Call>(
         &mut self,

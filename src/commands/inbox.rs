@@ -41,10 +41,11 @@ impl Run for InboxArgs {
                 list.row(&view, &NOTIFICATIONS, || notification_row(&view, now))
             })?;
             if count == 0 {
-                app.printer.status(if self.all {
-                    "No notifications"
-                } else {
+                let has_read = !self.all && app.finds(Inbox { all: true, limit: Some(1) })?;
+                app.printer.status(if has_read {
                     "Nothing unread; `access inbox --all` shows the read ones too"
+                } else {
+                    "No notifications"
                 });
             }
             app.mention_more(listed.more)?;

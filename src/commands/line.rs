@@ -118,6 +118,10 @@ pub fn color(line: &[OsString]) -> ColorWhen {
 /// What is wrong with a line, as a failure like any other. The words of the line are made harmless first: they may be long,
 /// have line breaks that would look like the next part of the message, or act on a terminal.
 pub fn failure(mut error: clap::Error, line: &[OsString]) -> Failure {
+    if let Some(nothing) = malformed(&error).filter(|why| why.names_nothing) {
+        let failure = Failure::new(Kind::NotFound, nothing.to_string());
+        return nothing.hint.iter().fold(failure, Failure::hint);
+    }
     let kinds: Vec<ContextKind> = error.context().map(|(kind, _)| kind).collect();
     for kind in kinds {
         if let Some(typed) = string(&error, kind) {
@@ -145,7 +149,7 @@ pub fn failure(mut error: clap::Error, line: &[OsString]) -> Failure {
     } else if let Some(ContextValue::StyledStrs(tips)) = error.get(ContextKind::Suggested) {
         failure.hints.extend(tips.iter().map(|tip| visible(&tip.to_string(), false).into_owned()));
     }
-    failure.hints.extend(error.source().and_then(|why| why.downcast_ref::<Malformed>()?.hint.clone()));
+    failure.hints.extend(malformed(&error).and_then(|why| why.hint.clone()));
     if let Some(meant) = suggestion(&error, command, &args) {
         failure.hint(format!("did you mean '{meant}'?"))
     } else if error.kind() == ErrorKind::InvalidSubcommand {
@@ -155,6 +159,10 @@ pub fn failure(mut error: clap::Error, line: &[OsString]) -> Failure {
     } else {
         failure
     }
+}
+
+fn malformed(error: &clap::Error) -> Option<&Malformed> {
+    error.source()?.downcast_ref()
 }
 
 /// The option that got no value because the next word begins with a dash.

@@ -121,21 +121,24 @@ impl Run for ListArgs {
             at,
             limit: if self.csv { self.limit.filter(|limit| *limit > 0) } else { app.limit(self.limit) },
         };
+        let narrowed = ListFilter { mine: false, limit: None, ..filter.clone() } != ListFilter::default();
         if self.csv {
             app.csv(List { filter }, csv::REQUEST_HEADER, |printer, view| printer.csv_request(&view))?;
             app.mention_past(at);
             return Ok(0);
         }
-        let (listed, count) = app.rows(List { filter }, |list, view| {
+        let (listed, count) = app.rows(List { filter: filter.clone() }, |list, view| {
             let now = list.now();
             list.row(&view, &request::COLUMNS, || request::row(&view, now))
         })?;
         app.warn_all(&listed.warnings);
         if count == 0 {
-            app.printer.status(if open_only {
-                "No requests; `access list --all` shows the closed ones too"
-            } else {
-                "No requests"
+            let has_closed =
+                open_only && app.finds(List { filter: ListFilter { all: true, limit: Some(1), ..filter } })?;
+            app.printer.status(match (has_closed, open_only && !narrowed) {
+                (true, _) => "No requests; `access list --all` shows the closed ones too",
+                (false, true) => "No requests; `access request` asks for access",
+                (false, false) => "No requests",
             });
         }
         app.mention_more(listed.more)?;

@@ -1,5 +1,6 @@
 //! `access notify`: how you are notified.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use anyhow::Result;
@@ -13,9 +14,10 @@ use crate::domain::channel::Channel;
 use crate::domain::notification::NotificationKind;
 use crate::domain::preference;
 use crate::domain::preference::{Digest, PreferenceChange, TimeOfDay};
+use crate::domain::text::quantity;
 use crate::error::{Failure, Kind};
 use crate::protocol::{EventPreferenceView, PreferenceView, TestView};
-use crate::service::{NotifyTest, Prefer, Preferences, Warned};
+use crate::service::{NotifyTest, Prefer, Preferences, Preferred, Warned};
 use crate::ui::{Column, Fit, Sheet, Shown, line, table};
 
 /// Show, change and test how you are notified
@@ -139,8 +141,8 @@ impl Run for NotifyArgs {
             Some(NotifyVerb::Unmute(unmute)) => PreferenceChange::Unmute(unmute.events),
             Some(NotifyVerb::Reset(_)) => PreferenceChange::Reset,
         };
-        let preferences = app.backend()?.answer(Prefer { change })?;
-        app.print_preferences(&preferences)
+        let preferred = app.backend()?.answer(Prefer { change })?;
+        app.print_preferred(&preferred)
     }
 
     fn changes(&self) -> bool {
@@ -152,6 +154,14 @@ impl App {
     fn print_preferences(&mut self, view: &Warned<PreferenceView>) -> Result<u8> {
         self.printer.painted_object(&view.answer, |sheet, color| preferences(sheet, &view.answer, color))?;
         self.warn_all(&view.warnings);
+        Ok(0)
+    }
+
+    /// Only what changes: the whole table is longer than a terminal.
+    fn print_preferred(&mut self, view: &Preferred) -> Result<u8> {
+        let Preferred { settings, changed } = view;
+        self.printer.painted_object(&settings.answer, |sheet, color| saved(sheet, &settings.answer, changed, color))?;
+        self.warn_all(&settings.warnings);
         Ok(0)
     }
 
@@ -185,28 +195,60 @@ static EVENTS: LazyLock<Vec<Column>> = LazyLock::new(|| {
 fn preferences(sheet: &mut Sheet, view: &PreferenceView, color: bool) {
     sheet.field("member", view.member.as_str());
     for (channel, address) in &view.addresses {
-        sheet.field(channel.as_str(), &address.as_deref().map_or("none".into(), line));
+        match address {
+            Some(address) => sheet.field(channel.as_str(), &line(address)),
+            None => no_address(sheet, *channel),
+        }
     }
     sheet.field("time zone", &line(&view.timezone));
-    if view.muted {
-        sheet.field("muted", "everything except mandatory events: `access notify unmute`");
-    }
+    muted(sheet, view);
     sheet.blank();
     sheet.line("Your inbox gets every notification. In addition:");
     sheet.blank();
-    let rows: Vec<Vec<Shown>> = view.events.iter().map(event_row).collect();
+    events(sheet, view, |_| true, color);
+}
+
+fn saved(sheet: &mut Sheet, view: &PreferenceView, changed: &[NotificationKind], color: bool) {
+    if changed.is_empty() {
+        sheet.line("Saved; no event changes");
+    } else {
+        sheet.line(&format!("Saved; {}:", quantity(changed.len(), "event changes", "events change")));
+    }
+    for (channel, _) in view.addresses.iter().filter(|(_, address)| address.is_none()) {
+        no_address(sheet, *channel);
+    }
+    muted(sheet, view);
+    if !changed.is_empty() {
+        events(sheet, view, |event| changed.contains(&event), color);
+    }
+}
+
+fn no_address(sheet: &mut Sheet, channel: Channel) {
+    sheet.field(channel.as_str(), &format!("none: the team file has no {} for you", channel.address_name()));
+}
+
+fn muted(sheet: &mut Sheet, view: &PreferenceView) {
+    if view.muted {
+        sheet.field("muted", "everything except mandatory events: `access notify unmute`");
+    }
+}
+
+fn events(sheet: &mut Sheet, view: &PreferenceView, shown: impl Fn(NotificationKind) -> bool, color: bool) {
+    let events = view.events.iter().filter(|event| shown(event.event));
+    let rows: Vec<Vec<Shown>> = events.map(|event| event_row(event, &view.addresses)).collect();
     let table = table(&EVENTS, &rows, sheet.width(), color);
     sheet.push(&table);
 }
 
-fn event_row(view: &EventPreferenceView) -> Vec<Shown> {
-    let mut whys = view.channels.values().map(|setting| &setting.why);
+/// A channel without an address has its reason above the table.
+fn event_row(view: &EventPreferenceView, addresses: &BTreeMap<Channel, Option<String>>) -> Vec<Shown> {
+    let reached = || view.channels.iter().filter(|(channel, _)| addresses.get(channel).is_none_or(Option::is_some));
+    let mut whys = reached().map(|(_, setting)| &setting.why);
     let first = whys.next().cloned().unwrap_or_default();
     let why = if whys.all(|why| *why == first) {
         first
     } else {
-        let each: Vec<String> =
-            view.channels.iter().map(|(channel, setting)| format!("{channel}: {}", setting.why)).collect();
+        let each: Vec<String> = reached().map(|(channel, setting)| format!("{channel}: {}", setting.why)).collect();
         each.join("; ")
     };
     let channels = view.channels.values().map(|setting| setting.how.clone().into());

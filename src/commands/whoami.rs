@@ -97,7 +97,8 @@ fn profile(sheet: &mut Sheet, view: &ProfileView) {
             Some(format!("{}  {left}{until} (request {}){provisioned}", grant.resource, held.id))
         })
         .collect();
-    sheet.field("access", &or_none(live.join("\n")));
+    // Not "access": a role or a scope gives access too, without a grant.
+    sheet.field("grants", &or_none(live.join("\n")));
     if view.at.is_some() {
         return;
     }

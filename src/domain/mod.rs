@@ -56,11 +56,18 @@ pub struct Malformed {
     why: String,
     /// What to write instead.
     pub hint: Option<String>,
+    /// It is well formed, but nothing can have this name.
+    pub names_nothing: bool,
 }
 
 impl Malformed {
     pub fn new(why: impl Into<String>) -> Malformed {
-        Malformed { why: why.into(), hint: None }
+        Malformed { why: why.into(), hint: None, names_nothing: false }
+    }
+
+    /// For what is well formed, but can't exist.
+    pub fn names_nothing(why: impl Into<String>) -> Malformed {
+        Malformed { names_nothing: true, ..Malformed::new(why) }
     }
 
     pub fn hint(self, hint: impl Into<String>) -> Malformed {

@@ -1,6 +1,7 @@
 //! What is asked for and granted: a resource, from when, until when.
 
 use std::fmt;
+use std::num::IntErrorKind;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -8,8 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::Malformed;
 use super::duration::{Duration, Length};
 use super::resource::Resource;
-use super::text::{Text, Ticket};
+use super::text::{Text, Ticket, shortened};
 use super::time::Timestamp;
+
+/// A message repeats at most this many digits.
+const LONGEST_REPEATED: usize = 40;
 
 /// 1, 2, 3 …: the number of a request and of its grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,8 +53,17 @@ impl From<RequestId> for i64 {
 impl FromStr for RequestId {
     type Err = Malformed;
     fn from_str(text: &str) -> Result<RequestId, Malformed> {
-        let number = || Malformed::new("a request is named by its number, as `access list` shows it");
-        text.strip_prefix('#').unwrap_or(text).parse::<i64>().map_err(|_| number())?.try_into()
+        let digits = text.strip_prefix('#').unwrap_or(text);
+        let too_large = || {
+            let none = Malformed::names_nothing(format!("there is no request {}", shortened(digits, LONGEST_REPEATED)));
+            none.hint("`access list --all` shows the requests that you may see")
+        };
+        match digits.parse::<i64>() {
+            Ok(i64::MAX) => Err(too_large()),
+            Ok(id) => id.try_into(),
+            Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err(too_large()),
+            Err(_) => Err(Malformed::new("a request is named by its number, as `access list` shows it")),
+        }
     }
 }
 

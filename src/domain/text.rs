@@ -141,10 +141,23 @@ pub fn cut(text: &str, most: usize) -> String {
 }
 
 /// The candidate most like the word, if any is like it at all.
-pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
-    let alike = candidates.map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
+pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str> + Clone) -> Option<String> {
+    let alike = candidates.clone().map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
     let (likeness, best) = alike.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
-    (likeness > 0.7).then(|| best.to_owned())
+    if likeness > 0.7 {
+        return Some(best.to_owned());
+    }
+    // One typo changes much of a short name: `bbo` and `bob` are not that much alike.
+    let mut near = candidates.filter(|candidate| is_one_typo_from(word, candidate));
+    near.next().map(str::to_owned)
+}
+
+/// Whether one letter is missing, added or replaced, or two neighbours are swapped. Among names of fewer than three
+/// letters, almost all are.
+fn is_one_typo_from(word: &str, candidate: &str) -> bool {
+    candidate.chars().count() >= 3
+        && word.len().abs_diff(candidate.len()) <= char::MAX.len_utf8()
+        && strsim::osa_distance(word, candidate) <= 1
 }
 
 #[cfg(test)]
@@ -156,6 +169,18 @@ mod tests {
         let text = |count: usize| quantity(count, "entry", "entries");
         assert_eq!([0, 1, 2, 11].map(text), ["0 entries", "1 entry", "2 entries", "11 entries"]);
         assert_eq!(quantity(1_i64, "more change", "more changes"), "1 more change");
+    }
+
+    #[test]
+    fn a_short_name_with_one_typo_is_near() {
+        let near = |word: &str, names: &[&str]| nearest(word, names.iter().copied());
+        for typo in ["bbo", "obb", "rob", "ob"] {
+            assert_eq!(near(typo, &["alice", "bob"]).as_deref(), Some("bob"), "{typo}");
+        }
+        assert_eq!(near("éva", &["alice", "eva"]).as_deref(), Some("eva"));
+        assert_eq!(near("obo", &["alice", "bob"]), None);
+        assert_eq!(near("xy", &["ay"]), None, "a name of two letters is near to every other");
+        assert_eq!(near("bbo", &["bob", "bbona"]).as_deref(), Some("bbona"), "the first measure goes first");
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub struct EventPreferenceView {
     pub mandatory: bool,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HowView {
     /// `off`, `realtime`, `hourly`, `daily 09:00`.
     pub how: String,

@@ -63,7 +63,7 @@ impl Seen {
     }
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListFilter {
     pub mine: bool,
     pub all: bool,

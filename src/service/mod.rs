@@ -123,6 +123,7 @@ pub use doctor::{finding, ok, unreadable};
 pub use expire::access_continues;
 pub use init::{Init, init};
 pub use moving::{leave_log, move_log, prepare_log, raise_epoch, raise_format, salvage_log};
+pub use notify::Preferred;
 pub use policy_context::PolicyContext;
 pub use review::emergency;
 pub use shared_log::{as_of, engine_failure, join_log, log_status};

@@ -42,34 +42,44 @@ pub struct Prefer {
     pub change: PreferenceChange,
 }
 
+/// The settings after a change, and the events for which it changes something.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Preferred {
+    pub settings: Warned<PreferenceView>,
+    pub changed: Vec<NotificationKind>,
+}
+
 impl Call for Prefer {
     const NAME: &'static str = "Prefer";
 
     type Row = Never;
-    type Reply = Warned<PreferenceView>;
+    type Reply = Preferred;
 
-    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Warned<PreferenceView>, Failure> {
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Preferred, Failure> {
         let Prefer { change } = self;
         let change = &change;
-        let view = service.change(
+        let views = service.change(
             "notify",
             None,
             |read, me, now| {
                 let from = read.preference(&me.name)?;
                 let to = from.changed(change);
-                let member = me.name.clone();
-                let event = Event::PreferenceChanged { member: member.clone(), from: from.clone(), to: to.clone() };
+                let before = view(read, &me.name)?;
+                let event = Event::PreferenceChanged { member: me.name.clone(), from: from.clone(), to: to.clone() };
                 if from == to {
-                    return Ok((Vec::new(), member));
+                    return Ok((Vec::new(), before));
                 }
                 let hour_ago = now.minus(PREFERENCES.within);
                 PREFERENCES.allows(read.acts(me, Act::PreferenceChanged, hour_ago)?, now)?;
-                Ok((vec![Draft { event, recipients: Vec::new() }], member))
+                Ok((vec![Draft { event, recipients: Vec::new() }], before))
             },
-            |read, member, _| Ok(view(read, &member)),
+            |read, before, _| Ok(view(read, &before.member).map(|after| (before, after))),
         )?;
-        let view = view.map_err(Problem::unrecorded)?;
-        Ok(Warned { warnings: warnings(change, &view), answer: view })
+        let (before, after) = views.map_err(Problem::unrecorded)?;
+        let pairs = before.events.iter().zip(&after.events);
+        let changed = pairs.filter(|(before, after)| before.channels != after.channels);
+        let changed = changed.map(|(_, after)| after.event).collect();
+        Ok(Preferred { settings: Warned { warnings: warnings(change, &after), answer: after }, changed })
     }
 }
 

@@ -188,6 +188,14 @@ fn an_empty_list_says_that_it_is_empty() {
 }
 
 #[test]
+fn a_profile_without_grants_denies_no_access_by_role() {
+    let world = World::sample();
+    world.run("olivia", &["resources"]).ok().says("yes (role:owner)");
+    let profile = world.run("olivia", &["whoami"]).ok().says("  grants       none\n").out;
+    assert!(!profile.contains("access"), "{profile}");
+}
+
+#[test]
 fn parts_of_a_team_file_that_have_no_effect_are_warned_of() {
     let world = World::of("olivia", TEAM);
     let warned = |more: &str| {

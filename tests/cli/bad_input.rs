@@ -345,12 +345,12 @@ fn team_files_that_are_none() {
 fn numbers_of_requests_that_are_none() {
     let busy = Busy::new();
     for verb in ["show", "approve", "deny", "withdraw", "revoke"] {
-        for id in ["0", "-1", "abc", "1.0", "", "+ 1", "9223372036854775808"] {
+        for id in ["0", "-1", "abc", "1.0", "", "+ 1"] {
             busy.refuses("alice", &[verb, "--", id], 2, "request");
         }
         busy.refuses("alice", &[verb, "-1"], 2, "-1");
         busy.refuses("alice", &[verb], 2, if verb == "approve" { "ID is missing" } else { "required" });
-        for id in ["999999", "9223372036854775806"] {
+        for id in ["999999", "9223372036854775806", "9223372036854775808"] {
             busy.refuses("alice", &[verb, id], 4, &format!("there is no request {id}"));
         }
     }
@@ -382,6 +382,12 @@ fn unknown_things_suggest_what_was_meant() {
         let ran = busy.refuses("alice", &args, 4, "there is no member bobb");
         assert!(ran.err.contains("did you mean bob?"), "{ran:?}");
     }
+    for args in
+        [vec!["whoami", "--as", "bbo"], ask(&["--for", "bbo"]), vec!["check", "target:orders-db", "--user", "bbo"]]
+    {
+        let ran = busy.refuses("alice", &args, 4, "there is no member bbo");
+        assert!(ran.err.contains("did you mean bob?"), "{ran:?}");
+    }
 }
 
 #[test]
@@ -403,6 +409,30 @@ fn what_is_typed_amiss_is_told_with_the_nearest() {
     busy.refuses("alice", &["audit", "--action", "request.aproved"], 2, "'request.approved'");
     busy.refuses("alice", &["notify", "mute", "request.submited"], 2, "did you mean request.submitted?");
     busy.refuses("alice", &["show", "1", "2"], 2, "unexpected argument '2'");
+}
+
+#[test]
+fn a_number_that_is_too_large_is_that_of_no_request() {
+    let busy = Busy::new();
+    let long = "9".repeat(5000);
+    for (number, said) in [
+        ("99999999999999999999", "there is no request 99999999999999999999"),
+        ("#99999999999999999999", "there is no request 99999999999999999999"),
+        ("9223372036854775807", "there is no request 9223372036854775807"),
+        (&long, "there is no request 99999999999999999999…9999999999999999999"),
+    ] {
+        for command in [&["show"][..], &["approve"], &["audit", "--request"]] {
+            let args = [command, &[number]].concat();
+            let ran = busy.refuses("alice", &args, 4, said);
+            assert_eq!(
+                ran.err,
+                format!("error: {said}\nhint: `access list --all` shows the requests that you may see\n")
+            );
+            assert_eq!(busy.refuses_json("alice", &args, 4)["kind"], "not_found");
+        }
+    }
+    busy.refuses("alice", &["show", "0"], 2, "a request's number is 1 or more");
+    busy.refuses("alice", &["show", "1x"], 2, "a request is named by its number");
 }
 
 #[test]

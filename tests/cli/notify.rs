@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{TEAM, World, shows};
 use crate::post::{Server, configure, fresh, private, slack, smtp};
+use crate::tmux::Terminal;
 
 fn event(world: &World, login: &str, event: &str) -> Value {
     let view = world.json(login, &["notify"]);
@@ -60,6 +61,50 @@ digest = "hourly"
     world.run("alice", &["notify", "reset"]).ok();
     assert_eq!(world.json("olivia", &["audit", "--action", "preference.changed"]).as_array().unwrap().len(), 5);
     world.run("olivia", &["audit", "verify"]).ok();
+}
+
+#[test]
+fn a_channel_without_an_address_is_explained_once() {
+    let world = World::sample();
+    let shown = world.run("erin", &["notify"]).ok().out;
+    assert_eq!(shown.matches("Slack id").count(), 1, "{shown}");
+    assert!(shown.contains("  slack        none: the team file has no Slack id for you\n"), "{shown}");
+    assert!(shown.lines().any(|line| line.ends_with(" realtime  off    default")), "{shown}");
+}
+
+#[test]
+fn a_change_shows_what_it_changes() {
+    let world = World::of("olivia", &format!("{TEAM}[notifications]\nmandatory = [\"access.revoked\"]\n"));
+    let run = |args: &[&str]| world.run("erin", &[&["notify"], args].concat()).ok();
+    let events = |args: &[&str]| {
+        let out = run(args).out;
+        let rows = out.lines().skip_while(|line| !line.starts_with("EVENT")).skip(1);
+        let rows: Vec<String> = rows.map(|row| row.split_whitespace().next().unwrap().to_owned()).collect();
+        (out.lines().next().unwrap().to_owned(), rows)
+    };
+    let one = |event: &str| ("Saved; 1 event changes:".to_owned(), vec![event.to_owned()]);
+    let none = ("Saved; no event changes".to_owned(), Vec::new());
+    assert_eq!(events(&["mute", "access.expired"]), one("access.expired"));
+    assert_eq!(events(&["mute", "access.expired"]), none);
+    assert_eq!(events(&["set", "access.started", "--email", "off"]), one("access.started"));
+    assert_eq!(events(&["set", "access.expiring", "--slack", "off"]), none, "erin has no Slack");
+    assert_eq!(events(&["set", "access.revoked", "--email", "off"]), none, "it is mandatory");
+    assert_eq!(events(&["unmute", "access.expired"]), one("access.expired"));
+    assert_eq!(events(&["reset"]), one("access.started"));
+    assert_eq!(run(&["mute", "--json"]).json()["events"].as_array().unwrap().len(), 20, "JSON has all of them");
+}
+
+#[test]
+fn a_change_of_everything_fits_a_terminal() {
+    let world = World::sample();
+    for (login, args) in [
+        ("erin", &["notify", "set", "all", "--digest", "daily"][..]),
+        ("erin", &["notify", "mute"]),
+        ("bob", &["notify", "mute"]),
+    ] {
+        let screen = Terminal::access(&world, login, args).shows("[exit 0]");
+        assert!(screen.starts_with("Saved; 18 events change:\n"), "{screen}");
+    }
 }
 
 #[test]

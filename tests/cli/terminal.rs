@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use access::domain::time::Timestamp;
 
-use crate::harness::{ACCESS, World};
+use crate::harness::{ACCESS, START, World};
 use crate::tmux::Terminal;
 
 /// Starts the form, and waits for its first question.
@@ -419,7 +419,21 @@ fn wait_ends_at_its_time_limit() {
 fn an_empty_list_says_where_more_may_be() {
     let world = World::sample();
     let says = |args: &[&str]| world.run("bob", args).ok().err;
-    assert_eq!(says(&["list"]), "No requests; `access list --all` shows the closed ones too\n");
-    assert_eq!(says(&["list", "--all"]), "No requests\n");
-    assert_eq!(says(&["list", "--state", "expired"]), "No requests\n");
+    for args in [&["list"][..], &["list", "--mine"]] {
+        assert_eq!(says(args), "No requests; `access request` asks for access\n");
+    }
+    for more in [&["--all"][..], &["--state", "expired"], &["--requester", "bob"], &["--at", START]] {
+        assert_eq!(says(&[&["list"], more].concat()).lines().next(), Some("No requests"), "{more:?}");
+    }
+    assert_eq!(says(&["inbox"]), "No notifications\n");
+
+    let id = world.request("bob", "target:orders-db", &[]);
+    world.run("alice", &["deny", &id, "--reason", "not today"]).ok();
+    world.run("bob", &["inbox", "--mark-read"]).ok();
+    for more in [&[][..], &["--requester", "bob"]] {
+        let said = says(&[&["list"], more].concat());
+        assert_eq!(said, "No requests; `access list --all` shows the closed ones too\n");
+    }
+    assert_eq!(says(&["list", "--requester", "carol"]), "No requests\n");
+    assert_eq!(says(&["inbox"]), "Nothing unread; `access inbox --all` shows the read ones too\n");
 }
