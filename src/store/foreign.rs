@@ -5,6 +5,7 @@
 //! Each check is also one of `domain::replay`, which has the last word on what is void. What a host does that may decide is
 //! for `audit verify` to show.
 
+use super::log::RARE;
 use super::{Error, Write};
 use crate::domain::event::{Entry, Event, Revision, Submission};
 use crate::domain::name::Name;
@@ -58,26 +59,30 @@ impl Write<'_> {
             let keys = member.iter().flat_map(|member| &member.ssh_keys);
             keys.into_iter().any(|its| its.fingerprint().as_str() == key)
         });
-        if acts && has_key || entry.event.follows_team() && self.team_changer()?.as_ref() == Some(actor) {
+        if acts && has_key || entry.event.follows_team() && self.has_changed_team(actor)? {
             return Ok(None);
         }
         Ok(Some(format!("{actor} acts, who is no member that could")))
     }
 
-    /// The member who changed the team, while the log goes on with what follows from it.
-    fn team_changer(&self) -> Result<Option<Name>, Error> {
+    /// Whether this member changed the team, and the log goes on with what follows from it.
+    fn has_changed_team(&self, actor: &Name) -> Result<bool, Error> {
+        let sql = format!(
+            "SELECT seq FROM event WHERE action = 'team.applied' AND {RARE} AND actor = ?1
+                 AND seq = (SELECT max(seq) FROM event WHERE action = 'team.applied' AND {RARE})"
+        );
+        let Some(changed) = self.one(&sql, [actor.as_str()], |row| Ok(row.get::<_, i64>(0)?))? else {
+            return Ok(false);
+        };
         let mut seq = self.place().seq;
-        while seq > 0 {
+        while seq > changed {
             let before = self.entry(seq)?;
-            match before.event {
-                Event::TeamApplied { .. } => return Ok(before.actor),
-                Event::Void => {}
-                event if event.follows_team() => {}
-                _ => return Ok(None),
+            if !before.event.follows_team() && before.event != Event::Void {
+                return Ok(false);
             }
             seq -= 1;
         }
-        Ok(None)
+        Ok(true)
     }
 
     fn event_fault(&self, entry: &Entry) -> Result<Option<String>, Error> {

@@ -126,6 +126,9 @@ fn what_no_program_can_read_or_apply_is_void_on_every_host() {
     assert!(h3.log() == h1.log() && h3.tables() == h1.tables());
 }
 
+/// Makes an entry for a place.
+type MakeBody<'h> = Box<dyn Fn(i64) -> String + 'h>;
+
 /// Each is written as the program writes it, and could be applied. What would stop hosts, lose requests, keep access from being
 /// revoked, or be found by `audit verify` on each host, changes nothing.
 #[test]
@@ -148,7 +151,7 @@ fn what_could_harm_others_is_void_on_every_host() {
         let at = text.rfind(r#","told_from":"#).unwrap();
         format!("{}{from}}}", &text[..at])
     };
-    let bodies: Vec<(&str, Box<dyn Fn(i64) -> String>)> = vec![
+    let bodies: Vec<(&str, MakeBody<'_>)> = vec![
         ("the last number of a notification", Box::new(|seq| told(next(seq), r#","told_from":9223372036854775807"#))),
         ("a late number of a notification", Box::new(|seq| told(next(seq), r#","told_from":9223372036854775800"#))),
         ("a gap before a notification", Box::new(|seq| told(next(seq), r#","told_from":1000"#))),
