@@ -344,7 +344,7 @@ impl Proof {
     fn void(&mut self, seq: i64, hash: Hash, parsed: Parsed) {
         let why = match parsed {
             Err(why) => format!("it can't be read: {why}"),
-            Ok(entry) => match self.model.clone().take(entry, hash).into_iter().next() {
+            Ok(entry) => match self.model.judge(entry, hash) {
                 Some(why) => why,
                 None => return self.at(seq, "its row says that it is void, and it is not"),
             },

@@ -161,6 +161,24 @@ impl Model {
         faults
     }
 
+    /// The first thing that is wrong with an entry that comes next, which is not replayed.
+    pub fn judge(&mut self, entry: Entry, hash: Hash) -> Option<String> {
+        // A host that only asks can append thousands of these. Each is about one request, and most of a model is requests.
+        let named = match &entry.event {
+            Event::RequestSubmitted(submission) => submission.extends,
+            Event::RequestEdited(_) | Event::RequestWithdrawn { .. } | Event::GrantRevoked { .. } => {
+                entry.event.request()
+            }
+            Event::PreferenceChanged { .. } | Event::AttemptRefused { .. } => None,
+            _ => return self.clone().take(entry, hash).into_iter().next(),
+        };
+        let (requests, notifications) = (std::mem::take(&mut self.requests), std::mem::take(&mut self.notifications));
+        let mut trial = self.clone();
+        (self.requests, self.notifications) = (requests, notifications);
+        trial.requests.extend(named.and_then(|id| Some((id, self.requests.get(&id)?.clone()))));
+        trial.take(entry, hash).into_iter().next()
+    }
+
     /// An entry is by a host that may append it, or by the call that took the host's power away.
     fn check_host(&mut self, entry: &Entry, faults: &mut Vec<Fault>) {
         let call = (entry.host.clone(), entry.at);
