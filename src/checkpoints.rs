@@ -1,6 +1,5 @@
 //! Checkpoints that `expire` takes at a set rhythm, and the file that has the last one.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -33,7 +32,7 @@ pub fn take(backend: &Backend, checkpoints: &Checkpoints) -> Result<(), Failure>
 /// Writes a checkpoint to a file, in place of an earlier one of the same log and of nothing else.
 pub fn keep(path: &Path, note: &str) -> Result<(), Failure> {
     let io = |error: std::io::Error| Failure::new(Kind::Io, format!("{}: {error}", path.display()));
-    match fs::read_to_string(path) {
+    match files::read_text(path) {
         Ok(old) if old == note => return files::sync_name(path),
         Ok(old) => replaces(&old, note).map_err(|why| {
             Failure::new(Kind::Conflict, format!("{} is kept as it is: {why}", path.display()))

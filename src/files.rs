@@ -1,10 +1,12 @@
 //! Writes files so that they appear complete or not at all, and survive a power loss.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::fcntl::OFlag;
 
 use crate::error::{Failure, Kind};
 
@@ -34,6 +36,20 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
     sync_name(path)
 }
 
+/// Reads a file of text. Fails on what has no end, such as /dev/zero, and on more bytes than any that we write.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    const MOST: u64 = 16 << 20;
+    // A pipe would hang.
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.len() > MOST {
+        return Err(io::Error::new(ErrorKind::InvalidData, "it is not a file of at most 16 MiB"));
+    }
+    let mut text = String::new();
+    file.take(MOST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Syncs a new name to disk. If that fails, the file exists, but may be lost in a power loss.
 pub fn sync_name(path: &Path) -> Result<(), Failure> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -52,6 +68,20 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
 
     use super::*;
+
+    #[test]
+    fn what_has_no_end_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let large = folder.path().join("large");
+        File::create(&large).unwrap().set_len((16 << 20) + 1).unwrap();
+        for path in [Path::new("/dev/zero"), Path::new("/dev/full"), &pipe, &large, folder.path()] {
+            assert!(read_text(path).is_err(), "{}", path.display());
+        }
+        fs::write(&large, "text").unwrap();
+        assert_eq!(read_text(&large).unwrap(), "text");
+    }
 
     #[test]
     fn a_file_that_many_replace_at_once_is_always_complete() {

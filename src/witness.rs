@@ -1,7 +1,6 @@
 //! A witness keeps the last checkpoint that it saw of each log, and signs a new one only if that log continues the last one. It
 //! needs no database.
 
-use std::fs;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -127,7 +126,7 @@ fn io(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 fn read(path: &Path) -> Result<Option<String>, Failure> {
-    match fs::read_to_string(path) {
+    match files::read_text(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io(path, &error)),

@@ -188,7 +188,7 @@ impl App {
             (Some(text), _) => Ok(text),
             (None, Some(prompt)) => prompt.text(question),
             (None, None) => {
-                Err(Failure::new(Kind::Usage, format!("{flag} is missing, and there is no terminal to ask for it")))
+                Err(Failure::new(Kind::Usage, format!("{flag} is missing, and nobody can be asked for it")))
             }
         }
     }

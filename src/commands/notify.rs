@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use anyhow::Result;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 
 use super::Run;
@@ -52,6 +52,7 @@ pub struct NotifyShowArgs {}
 /// Choose how you are notified of one event or all events
 #[derive(Debug, Args)]
 #[command(
+    group(ArgGroup::new("what").required(true).multiple(true)),
     after_help = "A setting for one event overrides the setting for all events. Events that the team file makes mandatory \
 always reach you.
 
@@ -65,13 +66,13 @@ pub struct NotifySetArgs {
     #[arg(value_name = "EVENT", add = ArgValueCandidates::new(completion::events_or_all))]
     pub event: EventOrAll,
     /// Notify by email
-    #[arg(long, value_name = "ON", required_unless_present_any = ["slack", "digest"])]
+    #[arg(long, value_name = "ON", group = "what")]
     pub email: Option<OnOff>,
     /// Notify by Slack
-    #[arg(long, value_name = "ON")]
+    #[arg(long, value_name = "ON", group = "what")]
     pub slack: Option<OnOff>,
     /// Send at once, or collect into a digest
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", group = "what")]
     pub digest: Option<DigestWhen>,
     /// The time of day for a daily digest, in your time zone (default: 09:00)
     #[arg(long, value_name = "TIME", requires = "digest")]

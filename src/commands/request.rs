@@ -127,7 +127,7 @@ impl App {
         let missing = |flag: &str| {
             let in_full = args.resource.is_none() && args.reason.is_none();
             let (flags, it) = if in_full { ("RESOURCE and --reason are", "them") } else { (flag, "it") };
-            Failure::new(Kind::Usage, format!("{flags} missing, and there is no terminal to ask for {it}"))
+            Failure::new(Kind::Usage, format!("{flags} missing, and nobody can be asked for {it}"))
                 .hint("access request RESOURCE --reason TEXT")
                 .hint("`access resources` lists what you can request")
         };

@@ -161,7 +161,7 @@ impl App {
             return self.print_plan(&planned);
         }
         let Some(prompt) = &self.prompt else {
-            let why = "a change of the team needs your confirmation, and there is no terminal to ask";
+            let why = "a change of the team needs your confirmation, and nobody can be asked";
             return Err(Failure::new(Kind::Usage, why)
                 .hint("preview it with --dry-run, then apply it with --yes")
                 .into());

@@ -334,7 +334,11 @@ fn timeline(read: &Read<'_>, id: RequestId) -> Result<Vec<TimelineView>, Problem
     let entries = read.entries_about(id)?;
     let view = |entry: Entry| TimelineView {
         at: entry.at,
-        text: briefly(&entry.event, entry.actor.as_ref()),
+        text: match (&entry.event, &entry.actor) {
+            // It quotes what the actor was answered.
+            (Event::AttemptRefused { .. }, Some(actor)) => format!("{actor}: {}", briefly(&entry.event, None)),
+            _ => briefly(&entry.event, entry.actor.as_ref()),
+        },
         action: entry.event.action().to_owned(),
         actor: entry.actor,
     };

@@ -5,6 +5,8 @@
 //! Each check is also one of `domain::replay`, which has the last word on what is void. What a host does that may decide is
 //! for `audit verify` to show.
 
+use std::collections::BTreeSet;
+
 use super::log::RARE;
 use super::{Error, Write};
 use crate::domain::event::{Entry, Event, Revision, Submission};
@@ -12,6 +14,7 @@ use crate::domain::name::Name;
 use crate::domain::replay::requests::revision_fault;
 use crate::domain::request::{Recorded, Request};
 use crate::domain::ssh_key::SSH_KEY;
+use crate::domain::team::change::Change;
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
@@ -87,6 +90,11 @@ impl Write<'_> {
 
     fn event_fault(&self, entry: &Entry) -> Result<Option<String>, Error> {
         match &entry.event {
+            Event::TeamInitialized { changes } | Event::TeamApplied { changes } => {
+                let mut changed = BTreeSet::new();
+                let twice = changes.iter().map(Change::what).find(|what| !changed.insert(what.clone()));
+                Ok(twice.map(|what| format!("it changes {what} twice")))
+            }
             Event::RequestSubmitted(submission) => self.submission_fault(entry, submission),
             Event::RequestEdited(revision) => {
                 let request = self.request(revision.request)?.filter(|request| is_pending(request, entry.at));
@@ -124,6 +132,9 @@ impl Write<'_> {
             if its.is_none() || its.map(|member| member.login.clone()) != *login {
                 return Ok(Some(format!("it names {name}, who is not a member with that Unix user")));
             }
+        }
+        if submission.lapses_at <= entry.at {
+            return Ok(Some(format!("request {id} has lapsed when it is filed")));
         }
         if let Some(before) = extends {
             let before = self.request(*before)?;

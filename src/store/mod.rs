@@ -210,7 +210,7 @@ impl From<Error> for Failure {
             }
             Error::Exists { path } => {
                 Failure::new(Kind::Conflict, format!("{} already exists; nothing was done", path.display()))
-                    .hint("use it as it is, or name another file with --db")
+                    .hint("use it as it is, or name another file")
             }
             Error::Invalid { message, hint } | Error::Shared { message, hint } => {
                 Failure::new(Kind::Invalid, message).hint(hint)

@@ -300,7 +300,7 @@ fn a_team_file_that_changes_nothing_needs_no_yes() {
     assert_eq!(world.actions(), ["team.initialized"]);
     // A file that does something needs it.
     std::fs::write(world.folder().join("team.toml"), team + "\n[members.zoe]\nrole = \"member\"\n").unwrap();
-    let ran = world.run("olivia", &apply).fails(2, "needs your confirmation, and there is no terminal to ask");
+    let ran = world.run("olivia", &apply).fails(2, "needs your confirmation, and nobody can be asked");
     assert!(ran.err.contains("--yes"), "{ran:?}");
     assert_eq!(world.actions(), ["team.initialized"]);
     // What is wrong with a file, or with who applies it, comes first.

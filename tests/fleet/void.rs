@@ -151,7 +151,32 @@ fn what_could_harm_others_is_void_on_every_host() {
         let at = text.rfind(r#","told_from":"#).unwrap();
         format!("{}{from}}}", &text[..at])
     };
+    // Its role is changed and changed back.
+    let file = h1.db().with_file_name("team.toml");
+    let shown = h1.ok("olivia", &["team", "show"]);
+    let bob2 = shown.find("[members.bob2]").unwrap();
+    let (before, after) = shown.split_at(bob2);
+    std::fs::write(&file, format!("{before}{}", after.replacen("\"member\"", "\"viewer\"", 1))).unwrap();
+    h1.ok("olivia", &["team", "apply", file.to_str().unwrap(), "--yes"]);
+    let twice = |seq| {
+        let body = like(h1, "team.applied", seq);
+        let (head, tail) = body.split_once(r#""changes":["#).unwrap();
+        let (change, _) = tail.split_once("]}}").unwrap();
+        let (what, diff) = change.split_once(r#""from":"#).unwrap();
+        let (from, to) = diff.trim_end_matches('}').split_once(r#"},"to":{"#).unwrap();
+        let back = format!(r#"{what}"from":{{{to}}},"to":{}}}}}"#, from);
+        format!(r#"{head}"changes":[{back},{change}]}}}}}}"#)
+    };
     let bodies: Vec<(&str, MakeBody<'_>)> = vec![
+        ("a member who is changed twice", Box::new(twice)),
+        (
+            "a request that has lapsed",
+            Box::new(|seq| {
+                let body = next(seq);
+                let (head, tail) = body.split_once(r#""lapses_at":""#).unwrap();
+                format!(r#"{head}"lapses_at":"2026-01-02T00:00:00Z{}"#, &tail[20..])
+            }),
+        ),
         ("the last number of a notification", Box::new(|seq| told(next(seq), r#","told_from":9223372036854775807"#))),
         ("a late number of a notification", Box::new(|seq| told(next(seq), r#","told_from":9223372036854775800"#))),
         ("a gap before a notification", Box::new(|seq| told(next(seq), r#","told_from":1000"#))),

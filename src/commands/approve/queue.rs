@@ -34,7 +34,7 @@ impl App {
             let why = if changes { "changes need the ID of a request" } else { "ID is missing" };
             return Err(Failure::new(Kind::Usage, why)
                 .hint("access approve ID…")
-                .hint("on a terminal, `access approve` goes through all requests that wait for you")
+                .hint("on a terminal and without --yes, `access approve` goes through all requests that wait for you")
                 .into());
         };
         let mut ids: Vec<RequestId> = Vec::new();

@@ -145,7 +145,7 @@ impl App {
             if !has_all {
                 return Ok(args.reason.clone());
             }
-            let message = format!("--count is missing: {count} wait for you, and all would be decided at once");
+            let message = format!("--count is missing: you would decide {count} at once");
             return Err(Failure::new(Kind::Usage, message)
                 .hint("look at them with `access recertify show`, then add --count")
                 .hint("or name single items"));

@@ -23,6 +23,8 @@ impl Model {
             Some(format!("it names {name}, who is not a member"))
         } else if context.actor != Some(filed_by) {
             Some(format!("request {id} was not filed by the member who acts"))
+        } else if self.format >= 3 && submission.lapses_at <= context.at {
+            Some(format!("request {id} has lapsed when it is filed"))
         } else if extends.is_some_and(|before| !self.was_granted_to(before, requester)) {
             Some(format!("request {id} extends no grant of its requester"))
         } else {

@@ -30,7 +30,13 @@ impl Model {
     fn change_team(&mut self, seq: i64, changes: Vec<Change>) -> Result<(), Fault> {
         self.team_then = TeamThen::default();
         let mut fault = None;
+        let mut changed = BTreeSet::new();
         for change in &changes {
+            let what = change.what();
+            if changed.contains(&what) {
+                fault = Some(format!("it changes {what} twice"));
+            }
+            changed.insert(what);
             if let Change::Member(name, diff) = change {
                 if !diff.is_same_person() {
                     self.since.remove(name);
@@ -40,7 +46,7 @@ impl Model {
                     self.since.entry(name.clone()).or_insert(seq);
                 }
             }
-            fault = Team::apply(&mut self.team, change).err().or(fault);
+            fault = fault.or(Team::apply(&mut self.team, change).err());
         }
         let members = || self.team.iter().flat_map(|team| team.members.values());
         let owners = members().filter(|member| member.role == Role::Owner);

@@ -387,8 +387,9 @@ impl Facts<'_> {
 pub(super) fn end_of(request: &RequestView, grant: &GrantView) -> String {
     match (grant.ended_at, grant.ends_at) {
         (Some(end), _) if request.state == State::Revoked => {
-            let by = grant.ended_by.as_ref().map_or_else(|| "root".to_owned(), ToString::to_string);
-            format!("{}, revoked by {by}", time(end))
+            // By nobody: by root, or because nobody kept it in a recertification.
+            let by = grant.ended_by.as_ref().map_or_else(String::new, |by| format!(" by {by}"));
+            format!("{}, revoked{by}", time(end))
         }
         (Some(end), _) => time(end),
         (None, Some(end)) => format!("live, until {}", time(end)),
