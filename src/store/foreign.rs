@@ -96,6 +96,10 @@ impl Write<'_> {
                 Ok(twice.map(|what| format!("it changes {what} twice")))
             }
             Event::RequestSubmitted(submission) => self.submission_fault(entry, submission),
+            Event::RecertificationStarted(started) => {
+                let (id, next) = (started.recertification, self.next_recertification()?);
+                Ok((id != next).then(|| format!("it starts recertification {id}, where {next} comes next")))
+            }
             Event::RequestEdited(revision) => {
                 let request = self.request(revision.request)?.filter(|request| is_pending(request, entry.at));
                 let Some(request) = request else { return Ok(Some(not_pending(revision.request))) };
