@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use super::log::RARE;
 use super::{Error, Write};
-use crate::domain::event::{Entry, Event, Revision, Submission};
+use crate::domain::event::{Entry, Event, Submission};
 use crate::domain::name::Name;
 use crate::domain::replay::requests::revision_fault;
 use crate::domain::request::{Recorded, Request};
@@ -102,8 +102,8 @@ impl Write<'_> {
             }
             Event::RequestEdited(revision) => {
                 let request = self.request(revision.request)?.filter(|request| is_pending(request, entry.at));
-                let Some(request) = request else { return Ok(Some(not_pending(revision.request))) };
-                Ok(self.edit_fault(entry, request, revision))
+                let Some(mut request) = request else { return Ok(Some(not_pending(revision.request))) };
+                Ok(revision_fault(&mut request, entry.actor.as_ref(), entry.at, revision))
             }
             Event::RequestWithdrawn { request: id, by, .. } => {
                 let pending = self.request(*id)?.is_some_and(|request| is_pending(&request, entry.at));
@@ -147,10 +147,6 @@ impl Write<'_> {
             }
         }
         Ok(by_another(entry, Some(filed_by)))
-    }
-
-    fn edit_fault(&self, entry: &Entry, mut request: Request, revision: &Revision) -> Option<String> {
-        revision_fault(&mut request, entry.actor.as_ref(), entry.at, revision)
     }
 }
 

@@ -241,7 +241,7 @@ fn the_outbox_is_changed_for_all_hosts() {
 
     // While another host has the turn, nothing is changed.
     let mut database = hosts(&world).superuser();
-    database.execute("UPDATE access.side SET value = '\"alpha\"', until = access.now() + interval '9 seconds' WHERE key = 'deliver'", &[]).unwrap();
+    database.execute("UPDATE access.side SET value = '\"alpha\"', until = access.now() + interval '9 seconds' WHERE key = 'lease/delivery'", &[]).unwrap();
     world.run_on(BETA, "root", &["outbox", "retry"]).exits(75);
     world.pass("10s");
     world.run_on(BETA, "root", &["outbox", "retry"]).ok();

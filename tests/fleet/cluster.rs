@@ -216,7 +216,7 @@ fn a_zombie_acknowledges_nothing(nodes: &Nodes, zombie: &str, writer: &Writer) {
     let end = beta.since(first.0, 10_000).unwrap().pop().unwrap().0;
     let append = later(move || beta.append(&end, &[Body::new("beta", end.0 + 1).text()]));
     let lease = config(nodes, zombie, "alpha");
-    let lease = later(move || lease.connect(NoTls)?.query_one("SELECT access.lease('deliver', 60)", &[]));
+    let lease = later(move || lease.connect(NoTls)?.query_one("SELECT access.lease('lease/delivery', 60)", &[]));
     std::thread::sleep(PATIENCE);
     for contact in contacts {
         assert!(contact.try_recv().is_err(), "a contact with a zombie succeeds");

@@ -127,7 +127,7 @@ fn a_host_that_reads_writes_nothing() {
         assert_refused(leaf.append(&empty, &[body]), "42501", "may not append");
     }
     assert_refused(leaf.batch_execute("SELECT access.side_set('read/alice', 0, '1')"), "42501", "may not set");
-    assert_refused(leaf.batch_execute("SELECT access.lease('deliver', 9)"), "42501", "may not take leases");
+    assert_refused(leaf.batch_execute("SELECT access.lease('lease/delivery', 9)"), "42501", "may not take leases");
     assert_eq!(leaf.contact(&empty).unwrap(), "ok");
     assert_eq!(leaf.since(0, 10).unwrap(), []);
 }
