@@ -488,7 +488,7 @@ fn several_are_decided_on_only_with_their_count() {
     for more in [&[][..], &["--yes"]] {
         world
             .run("erin", &[&["recertify", "keep", "1"], more].concat())
-            .fails(2, "--count is missing: 2 items wait for you");
+            .fails(2, "--count is missing: you would decide 2 items at once");
     }
     world.run("erin", &["recertify", "keep", "1", "--count", "3"]).fails(5, "--count is 3, and these are 2 items");
     world.run("erin", &["recertify", "keep", "1.1", "1.1", "--count", "2"]).fails(5, "these are 1 item;");
