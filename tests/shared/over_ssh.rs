@@ -179,7 +179,7 @@ fn a_member_without_an_account_gives_commands_over_ssh() {
     bastion.types("dave", "whomai").fails(2, "whoami");
     bastion.types("dave", "show 999 --json").fails(4, "\"kind\":\"not_found\"");
     bastion.types("dave", "request target:none --reason x").fails(4, "target:none");
-    bastion.types("dave", "request").fails(2, "no terminal");
+    bastion.types("dave", "request").fails(2, "nobody can be asked");
 }
 
 #[test]
