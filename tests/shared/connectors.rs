@@ -154,7 +154,7 @@ fn the_service_follows_the_log_and_a_server_that_restarts() {
     let mut watch = watch.args(words).env_clear().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let soon = Duration::from_secs(30);
     let id = host.request("bob", "target:orders-db");
-    access("alice", &["approve", &id, "--duration", "4s"]).ok();
+    access("alice", &["approve", &id, "--duration", "15s"]).ok();
     within(soon, || held() == "bob\n", "it is given");
     // The end by the clock, before anything records it.
     within(soon, || held().is_empty(), "it is taken back");
