@@ -3,7 +3,10 @@
 
 mod actions;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
 pub use actions::ACTIONS;
@@ -83,6 +86,12 @@ impl Entry {
         }
         Ok(entry)
     }
+}
+
+/// The time of an entry of a shared log, also if it is void. Read as PostgreSQL reads it: the last of several values counts.
+pub fn time_of(body: &[u8]) -> Option<Timestamp> {
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
+    serde_json::from_str(fields.get("at")?.get()).ok()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -288,7 +288,7 @@ END $$;
 CREATE OR REPLACE FUNCTION access.time_of(p_entry jsonb) RETURNS timestamptz
 LANGUAGE plpgsql AS $$
 BEGIN
-    IF p_entry->>'at' ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$' THEN
+    IF p_entry->>'at' ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$' THEN
         RETURN left(p_entry->>'at', 19)::timestamp AT TIME ZONE 'UTC';
     END IF;
     RAISE 'an entry has no time like 2026-12-01T17:00:00Z' USING ERRCODE = '22007';

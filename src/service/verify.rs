@@ -21,7 +21,7 @@ use tables::Tables;
 
 use super::{Call, Never, Rows, Service};
 use crate::domain::audit::{GENESIS, Hash};
-use crate::domain::event::{Entry, Event};
+use crate::domain::event::{self, Entry, Event};
 use crate::domain::member::Assignee;
 use crate::domain::replay::{Model, Released};
 use crate::domain::request::authorize;
@@ -346,7 +346,11 @@ impl Proof {
             Err(why) => format!("it can't be read: {why}"),
             Ok(entry) => match self.model.judge(entry, hash) {
                 Some(why) => why,
-                None => return self.at(seq, "its row says that it is void, and it is not"),
+                None if self.faults.is_empty() => {
+                    return self.at(seq, "its row says that it is void, and it is not");
+                }
+                // Which a copy decides by its tables.
+                None => "it can't follow the faulty entries before it".to_owned(),
             },
         };
         if self.void.len() < MOST_FAULTS {
@@ -358,6 +362,9 @@ impl Proof {
     fn entry(&mut self, raw: &RawEntry<'_>, parsed: Parsed) {
         let (seq, hash) = (raw.seq, raw.hash.unwrap_or_default());
         if raw.action == Event::Void.action().as_bytes() {
+            if event::time_of(raw.body).is_some_and(|at| at.unix() != raw.at) {
+                self.at(seq, "its column at is not what was recorded");
+            }
             return self.void(seq, hash, parsed);
         }
         match parsed {

@@ -1,8 +1,8 @@
 //! What other hosts append to a shared log. The database checks who appends and when, but not what an entry says. So each host
 //! checks whatever could stop it, and whatever `audit verify` would find wrong with an entry of a host that only asks. What
-//! fails is void (see `shared.rs`).
+//! fails is void (see `judge.rs`).
 //!
-//! Each check is also one of `domain::replay`, which has the last word on what is void. What a host does that may decide is
+//! Each check is also one of `domain::replay`. What a host does that may decide is
 //! for `audit verify` to show.
 
 use std::collections::BTreeSet;

@@ -256,7 +256,7 @@ impl Read<'_> {
 
     /// A page of up to `most` entries, where the first column is the body. Pages are held in memory, so a page of large entries
     /// is shorter.
-    fn page<T>(
+    pub(super) fn page<T>(
         &self,
         sql: &str,
         params: impl Params,

@@ -14,7 +14,7 @@
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
 //! | `side_list.rs`, `outstanding.rs`, `read_marks.rs`, `connector_journal.rs` | what hosts that share a log tell each other about delivery, inboxes and connectors |
-//! | `foreign.rs` | the check of what other hosts append to a shared log |
+//! | `foreign.rs`, `judge.rs` | the check of what other hosts append to a shared log, and what is void |
 //! | `shared.rs`, `copy.rs`, `moving.rs` | writing to a log that several hosts share, and this host's copy of it |
 //! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
@@ -33,6 +33,7 @@ mod foreign;
 mod grants;
 mod inbox;
 mod journal;
+mod judge;
 mod key;
 mod list;
 mod log;

@@ -11,15 +11,13 @@ use super::read::Read;
 use super::recertifications::{RECERTIFICATION, RECERTIFICATION_ITEM, recertification, recertification_item};
 use super::sessions::{SESSION, session};
 use super::{Error, row};
-use crate::domain::audit::{Hash, LogPlace};
+use crate::domain::audit::Hash;
 use crate::domain::certificate::IssuedCertificate;
-use crate::domain::event::{Entry, Event};
 use crate::domain::grant::Grant;
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::provisioning::Provisioning;
 use crate::domain::recertification::{Recertification, RecertificationItem};
-use crate::domain::replay::Model;
 use crate::domain::request::{Decision, Request};
 use crate::domain::session::RecordedSession;
 use crate::error::Failure;
@@ -100,50 +98,13 @@ impl Projection {
     }
 }
 
-/// Tells entries that no honest log holds, by all entries before them. Not by the tables, which may be damaged.
-pub(super) struct Judge {
-    model: Model,
-    /// The last entry that the model has.
-    seen: LogPlace,
-}
-
-impl Default for Judge {
-    fn default() -> Judge {
-        Judge { model: Model::default(), seen: LogPlace::START }
-    }
-}
-
-impl Judge {
-    /// Whether an entry that comes next is one that no honest log holds.
-    pub fn is_dishonest(&mut self, read: &Read<'_>, body: &str) -> Result<bool, Error> {
-        let Judge { model, seen } = self;
-        let mut count = 0;
-        read.each_raw_entry_after(seen.seq, |raw| {
-            let hash = raw.hash.unwrap_or_default();
-            if raw.action != Event::Void.action().as_bytes()
-                && let Ok(entry) = Entry::parse(raw.body)
-            {
-                model.take(entry, hash);
-            }
-            *seen = LogPlace { seq: raw.seq, hash };
-            count += 1;
-            if count % 1000 == 0 {
-                model.release();
-            }
-            Ok(())
-        })?;
-        let hash = seen.then(body.as_bytes()).hash;
-        Ok(Entry::parse(body.as_bytes()).map_or(true, |entry| model.judge(entry, hash).is_some()))
-    }
-}
-
 impl Read<'_> {
     /// Reads the whole log, in order.
     pub fn each_raw_entry(&self, each: impl FnMut(RawEntry<'_>) -> Result<(), Error>) -> Result<(), Error> {
         self.each_raw_entry_after(0, each)
     }
 
-    fn each_raw_entry_after(
+    pub(super) fn each_raw_entry_after(
         &self,
         seq: i64,
         mut each: impl FnMut(RawEntry<'_>) -> Result<(), Error>,

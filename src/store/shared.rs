@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use rusqlite::{Connection, params};
 
 use super::copy::KnownState;
-use super::proof::Judge;
+use super::judge::Judge;
 use super::read::Read;
 use super::settle::{Pending, Settled, end_pending};
 use super::write::{Made, Write};
@@ -30,7 +30,6 @@ pub struct EngineAccess {
     pub(super) engine: RefCell<Option<Engine>>,
     /// What the last transaction on the copy knew.
     pub(super) known: RefCell<Option<KnownState>>,
-    /// Kept, since it reads the whole log before its first judgement.
     pub(super) judge: RefCell<Judge>,
 }
 
@@ -393,8 +392,8 @@ impl Store {
             let Some((entry, after)) = from.split_first().filter(|_| !matches!(error, Error::Shared { .. })) else {
                 return Err(error);
             };
-            // Either this copy is damaged, or no honest host appended it. The log alone says which.
-            if !access.judge.borrow_mut().is_dishonest(&Read::new(conn), &entry.body)? {
+            // Either this copy is damaged, or the entry is void. The log alone says which.
+            if !access.judge.borrow_mut().is_void(&Read::new(conn), &self.path, entry)? {
                 return Err(error);
             }
             self.transact(conn, |write| {

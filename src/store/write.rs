@@ -17,6 +17,7 @@ use super::read::Read;
 use super::{Error, project};
 use crate::domain::audit;
 use crate::domain::audit::{Hash, LogPlace};
+use crate::domain::event;
 use crate::domain::event::{Draft, Entry, Event, FILE_FORMAT, FORMAT};
 use crate::domain::host::Hosts;
 use crate::domain::host_rights;
@@ -216,12 +217,12 @@ impl<'c> Write<'c> {
         self.check_recipients(entry)
     }
 
-    /// Adds an entry of the shared log that changes nothing.
+    /// Adds an entry of the shared log that changes nothing. Its time counts all the same: the database refuses earlier ones.
     pub(super) fn apply_void(&self, logged: &LoggedEntry) -> Result<(), Error> {
         let entry = Entry {
             v: FORMAT,
             seq: logged.seq,
-            at: self.read.head()?.at,
+            at: event::time_of(logged.body.as_bytes()).map_or_else(|| self.read.head().map(|head| head.at), Ok)?,
             actor: None,
             os_user: SmolStr::default(),
             host: None,

@@ -171,6 +171,7 @@ fn a_row_that_no_entry_explains_is_named() {
 fn a_row_that_was_changed_is_named() {
     found(&[
         ("UPDATE event SET action = 'entry.void' WHERE seq = 6", "its row says that it is void, and it is not"),
+        ("UPDATE event SET action = 'entry.void', at = at + 60 WHERE seq = 6", "entry 6: its column at"),
         ("UPDATE request SET reason = 'urgency' WHERE id = 1", "request 1 is not as it was recorded"),
         ("UPDATE request SET state = 'denied' WHERE id = 3", "request 3 is not as it was recorded"),
         ("UPDATE request SET state = 'pending' WHERE id = 2", "request 2 is not as it was recorded"),

@@ -254,6 +254,87 @@ fn what_could_harm_others_is_void_on_every_host() {
     }
 }
 
+/// A host that decides denies a request after it has lapsed. The tables take that, and replay does not. That the request lapses is
+/// then right by replay, and the tables can't apply it.
+#[test]
+fn what_the_tables_alone_refuse_is_void_on_every_host() {
+    let team = Team::start(3);
+    let (h1, h3) = (&team.hosts[0], &team.hosts[2]);
+    h1.ok("bob1", &["request", "connection:account1", "--reason", "x"]);
+    let at = end(&team);
+    let submitted = like(h1, "request.submitted", at.0 + 1).replace(r#""request":1"#, r#""request":2"#);
+    let (head, tail) = submitted.split_once(r#""lapses_at":""#).unwrap();
+    let (_, told_from) = submitted.rsplit_once(r#""told_from":"#).unwrap();
+    let next: i64 = h1.sqlite().query_row("SELECT max(id) + 1 FROM notification", [], |row| row.get(0)).unwrap();
+    let lapses_at = time(1);
+    let submitted = format!(r#"{head}"lapses_at":"{lapses_at}{}"#, &tail[20..])
+        .replace(&format!(r#""told_from":{told_from}"#), &format!(r#""told_from":{next}}}"#));
+    let denied = Body::new("h2", at.0 + 2).at(&time(2)).action("request.denied", r#"{"request":2,"by":"ada1"}"#).text();
+    let lapsed = Body::new("h2", at.0 + 3)
+        .at(&time(2))
+        .action("request.lapsed", &format!(r#"{{"request":2,"lapsed_at":"{lapses_at}"}}"#));
+    let bodies = [
+        submitted,
+        denied.replace(r#""actor":"alice""#, r#""actor":"ada1""#),
+        lapsed.text().replace(r#""actor":"alice","os_user":"alice""#, r#""actor":null,"os_user":"root""#),
+    ];
+    assert_eq!(verdict(hostile(&team).append(&at, &bodies)), "ok", "{bodies:?}");
+    // A host that changes something right after it, and one that only follows.
+    h3.ok("bob1", &["follow", "--once"]);
+    let ran = h1.run("bob1", &["withdraw", "1"]);
+    if ran.status.code() == Some(75) {
+        h1.ok("bob1", &["withdraw", "1"]);
+    }
+    h3.ok("bob1", &["follow", "--once"]);
+    assert!(h3.log() == h1.log() && h3.tables() == h1.tables());
+    for host in [h1, h3] {
+        // What replay calls wrong is found, and what is void is named.
+        let (ok, void) = verified(host);
+        assert!(!ok && void.len() == 1 && void[0]["seq"] == at.0 + 3, "{void:?}");
+        let folder = host.db().parent().unwrap().to_owned();
+        let drafts = std::fs::read_dir(folder)
+            .unwrap()
+            .filter(|it| it.as_ref().unwrap().file_name().to_string_lossy().contains(".new-"));
+        assert_eq!(drafts.count(), 0);
+    }
+    std::fs::remove_file(h3.db()).unwrap();
+    h3.ok("bob1", &["log", "join"]);
+    assert!(h3.log() == h1.log() && h3.tables() == h1.tables());
+}
+
+/// The database refuses entries that are earlier than the last. So its time counts for all hosts, however it is written.
+#[test]
+fn a_void_entry_of_a_later_time_holds_up_nobody() {
+    let team = Team::start(2);
+    let (h1, mut hostile) = (&team.hosts[0], hostile(&team));
+    let others: [fn(&str) -> String; 4] = [
+        |later| format!(r#""at":{later},"x":1e999"#),
+        |later| format!(r#""at":1e999,"at":{later}"#),
+        |later| format!(r#""at":{{}},"\u0061t":{later}"#),
+        |later| format!(r#""x":{}1{},"at":{later}"#, "[".repeat(500), "]".repeat(500)),
+    ];
+    for (n, other) in others.iter().enumerate() {
+        let (at, other) = (end(&team), other(&format!("\"{}\"", time(9))));
+        let body = Body::new("h2", at.0 + 1).at("then").action("attempt.refused", "{}").text();
+        let body = body.replace(r#""at":"then""#, &other);
+        assert_eq!(verdict(hostile.append(&at, &[body])), "ok", "{other}");
+        let ask = ["request", &format!("connection:account{n}"), "--reason", "after"];
+        let ran = h1.run("bob1", &ask);
+        if ran.status.code() == Some(75) {
+            h1.ok("bob1", &ask);
+        } else {
+            assert!(ran.status.success(), "{other}: {}", said(&ran));
+        }
+    }
+    assert!(verified(h1).0);
+    // PostgreSQL would take these as times too.
+    for time in ["2099-01-01T00:00:60Z", "2099-01-01T24:00:00Z"] {
+        let at = end(&team);
+        let body = Body::new("h2", at.0 + 1).at(time).action("attempt.refused", "{}").text();
+        assert!(hostile.append(&at, &[body]).is_err(), "{time}");
+    }
+}
+
 /// All are judged by one reading of the log, and fetched once.
 #[test]
 fn thousands_of_void_entries_hold_up_nobody() {
