@@ -1,4 +1,7 @@
 //! Running processes that still have access that was taken back.
+//!
+//! The person who runs them may not want them to be found. A process can start another and end, thousands of times a second, so that
+//! no list of processes has it, and faster than they can be killed one by one.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -8,13 +11,41 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid, setresuid};
 
 use super::NotDone;
 
-/// The time that processes have to end by themselves, and the time after which we give up.
+/// The time that processes have to end by themselves, the time after which they are stopped before they are killed, and the time
+/// after which we give up.
 const GRACE: Duration = Duration::from_secs(1);
-const MOST: Duration = Duration::from_secs(4);
+const STUBBORN: Duration = Duration::from_secs(2);
+const MOST: Duration = Duration::from_secs(5);
+/// How long to look for a moment in which no process starts.
+const LOOKING: Duration = Duration::from_millis(500);
+/// A user ID that no account has.
+const NO_USER: u32 = u32::MAX - 1;
+/// The flag of a process that is ending (PF_EXITING, see proc_pid_stat(5) and the kernel's `sched.h`).
+const EXITING: u32 = 4;
+
+/// Why a list of processes may lack some.
+pub const TOO_FAST: &str = "processes start faster than they can be looked at";
+
+/// How processes are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// With those that start meanwhile.
+    Census,
+    /// Those of one list, for an account whose processes are stopped.
+    List,
+}
+
+/// Whether all processes of a moment were looked at.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Census {
+    Complete,
+    Partial,
+}
 
 /// What the kernel says of a process. Its name may not be valid UTF-8: anyone can set it.
 pub fn proc_file(pid: Pid, name: &str) -> io::Result<String> {
@@ -22,27 +53,130 @@ pub fn proc_file(pid: Pid, name: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The processes with one of these user IDs that have this group.
-pub fn with_group(uids: &[RangeInclusive<u32>], gid: u32) -> Result<Vec<Pid>, NotDone> {
-    let unreadable = |error: io::Error| NotDone::Later(format!("/proc can't be read: {error}"));
-    let mut found = Vec::new();
-    for pid in numbers("/proc").map_err(unreadable)? {
-        if any_thread_has_group(pid, uids, gid).map_err(unreadable)? {
-            found.push(pid);
+/// Looks at all processes, and at those that start meanwhile. `look_at` gets the status of the first thread too.
+///
+/// The kernel numbers processes and threads in turn, so what started since the list was read has the numbers after the last one. A
+/// number is given a moment before its process can be seen, so what is not there is looked at again. Until it can be seen, the process
+/// that starts it is there. That one has an earlier number, and so is looked at before.
+pub fn each(look: Look, mut look_at: impl FnMut(Pid, &ThreadStatus) -> io::Result<()>) -> io::Result<Census> {
+    let begun = Instant::now();
+    let mut last = last_number()?;
+    let mut is_there = |pid: Pid| -> io::Result<bool> {
+        let status = unless_ended(proc_file(pid, "status"))?.map(ThreadStatus);
+        status.map_or(Ok(false), |status| look_at(pid, &status).map(|()| true))
+    };
+    for pid in numbers("/proc")? {
+        is_there(pid)?;
+    }
+    if look == Look::List {
+        return Ok(Census::Complete);
+    }
+    let mut absent: Vec<i32> = Vec::new();
+    loop {
+        let now = last_number()?;
+        if now != last {
+            // The newest may end soon.
+            is_there(Pid::from_raw(now))?;
+            absent.extend(numbers_between(last, now)?);
+        }
+        let mut still_absent = Vec::new();
+        for number in absent {
+            if !is_there(Pid::from_raw(number))? {
+                still_absent.push(number);
+            }
+        }
+        (absent, last) = (still_absent, now);
+        if last_number()? == now {
+            return Ok(Census::Complete);
+        }
+        if begun.elapsed() > LOOKING {
+            return Ok(Census::Partial);
         }
     }
-    Ok(found)
 }
 
-/// Each thread has groups of its own. The first may have ended, or have given up what the others keep.
-fn any_thread_has_group(pid: Pid, uids: &[RangeInclusive<u32>], gid: u32) -> io::Result<bool> {
-    for thread in unless_ended(numbers(&format!("/proc/{pid}/task")))?.unwrap_or_default() {
-        let status = unless_ended(proc_file(pid, &format!("task/{thread}/status")))?;
-        if status.is_some_and(|status| has_group(&status, uids, gid)) {
+/// The number that was given last (see proc_loadavg(5)).
+fn last_number() -> io::Result<i32> {
+    let text = fs::read_to_string("/proc/loadavg")?;
+    let last = text.split_whitespace().nth(4).and_then(|word| word.parse().ok());
+    last.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "/proc/loadavg has no last number"))
+}
+
+/// The numbers after one, up to another. After the largest number they begin again.
+fn numbers_between(last: i32, now: i32) -> io::Result<impl Iterator<Item = i32>> {
+    if now > last {
+        return Ok((last + 1..=now).chain(1..=0));
+    }
+    let text = fs::read_to_string("/proc/sys/kernel/pid_max")?;
+    let largest = text.trim().parse().map_err(|_| io::Error::new(ErrorKind::InvalidData, "pid_max is no number"))?;
+    Ok((last + 1..=largest).chain(1..=now))
+}
+
+/// An account whose processes are looked for, and the group that it lost.
+pub struct LostGroup<'g> {
+    pub uids: &'g [RangeInclusive<u32>],
+    pub gid: u32,
+    /// Whether the account with this user ID is in the group.
+    pub is_member: &'g dyn Fn(u32) -> bool,
+}
+
+impl LostGroup<'_> {
+    /// The processes of the account that have the group, or can take it from the user namespace that they are in.
+    pub fn processes(&self, look: Look) -> Result<(Vec<Pid>, Census), NotDone> {
+        let mut found = Vec::new();
+        let census = each(look, |pid, status| {
+            if self.has_it(pid, status)? {
+                found.push(pid);
+            }
+            Ok(())
+        });
+        let census = census.map_err(|error| NotDone::Later(format!("/proc can't be read: {error}")))?;
+        Ok((found, census))
+    }
+
+    /// Each thread has groups of its own. The first may have ended, or have given up what the others keep.
+    fn has_it(&self, pid: Pid, first: &ThreadStatus) -> io::Result<bool> {
+        if self.thread_has_it(pid, pid, first)? {
             return Ok(true);
         }
+        for thread in unless_ended(numbers(&format!("/proc/{pid}/task")))?.unwrap_or_default() {
+            let status = unless_ended(proc_file(pid, &format!("task/{thread}/status")))?.map(ThreadStatus);
+            if status.map_or(Ok(false), |status| self.thread_has_it(pid, thread, &status))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
-    Ok(false)
+
+    fn thread_has_it(&self, pid: Pid, thread: Pid, status: &ThreadStatus) -> io::Result<bool> {
+        let file = |name: &str| unless_ended(proc_file(pid, &format!("task/{thread}/{name}")));
+        let has_group = status.has_group(self.gid);
+        // A program of somebody else that they ran, with the set-user-ID bit.
+        let may_be_theirs = || has_group && !status.uids().any(self.is_member);
+        let logged_in = || Ok::<_, io::Error>(file("loginuid")?.and_then(|uid| uid.trim().parse().ok()));
+        let is_theirs =
+            status.is_of(self.uids) || may_be_theirs() && logged_in()?.is_some_and(|uid| is_in(uid, self.uids));
+        if !is_theirs
+            || status.is_over()
+            || !has_group && !file("gid_map")?.is_some_and(|map| maps_group(&map, self.gid))
+        {
+            return Ok(false);
+        }
+        Ok(!file("stat")?.is_none_or(|stat| is_exiting(&stat)))
+    }
+}
+
+fn is_in(uid: u32, uids: &[RangeInclusive<u32>]) -> bool {
+    uids.iter().any(|range| range.contains(&uid))
+}
+
+/// Whether a user namespace other than the first has this group (see user_namespaces(7)).
+fn maps_group(map: &str, gid: u32) -> bool {
+    map.lines().any(|line| {
+        let mut words = line.split_whitespace().map(|word| word.parse::<u32>().unwrap_or_default()).skip(1);
+        let (first, count) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        count < u32::MAX && gid.checked_sub(first).is_some_and(|after| after < count)
+    })
 }
 
 /// The processes of `/proc`, or the threads of a process.
@@ -64,36 +198,105 @@ fn unless_ended<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Whether the thread of this status acts for a user, by its real, effective or saved ID, and has the group.
-fn has_group(status: &str, uids: &[RangeInclusive<u32>], gid: u32) -> bool {
-    let line = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-    let ids = |key: &str| line(key).split_whitespace().filter_map(|word| word.parse::<u32>().ok());
-    let zombie = line("State:").trim_start().starts_with('Z');
-    let is_theirs = ids("Uid:").any(|id| uids.iter().any(|range| range.contains(&id)));
-    !zombie && is_theirs && ids("Gid:").chain(ids("Groups:")).any(|id| id == gid)
+/// The status of a thread (see proc_pid_status(5)).
+pub struct ThreadStatus(String);
+
+impl ThreadStatus {
+    fn line(&self, key: &str) -> &str {
+        self.0.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim()
+    }
+
+    fn numbers(&self, key: &str) -> impl Iterator<Item = u32> {
+        self.line(key).split_whitespace().filter_map(|word| word.parse().ok())
+    }
+
+    /// The real one first.
+    pub fn uids(&self) -> impl Iterator<Item = u32> {
+        self.numbers("Uid:")
+    }
+
+    /// Whether it acts for a user, by its real, effective or saved ID.
+    fn is_of(&self, uids: &[RangeInclusive<u32>]) -> bool {
+        self.uids().any(|id| is_in(id, uids))
+    }
+
+    fn has_group(&self, gid: u32) -> bool {
+        self.numbers("Gid:").chain(self.numbers("Groups:")).any(|id| id == gid)
+    }
+
+    /// Whether it has ended, or has a SIGKILL before it: then it waits in the kernel, and never gets out of it.
+    fn is_over(&self) -> bool {
+        let pending = u64::from_str_radix(self.line("SigPnd:"), 16).unwrap_or_default();
+        self.line("State:").starts_with('Z') || pending & 1 << (Signal::SIGKILL as u32 - 1) != 0
+    }
 }
 
-/// Ends all processes that are found, also those that they start meanwhile.
-pub fn end(mut find: impl FnMut() -> Result<Vec<Pid>, NotDone>) -> Result<(), NotDone> {
+/// Whether a thread is ending: it never runs a program again, but may wait in the kernel for others.
+pub fn is_exiting(stat: &str) -> bool {
+    // The name is in parentheses, and may have some itself.
+    let flags = stat.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(6)?.parse::<u32>().ok());
+    flags.is_some_and(|flags| flags & EXITING != 0)
+}
+
+/// Ends all processes that are found, also those that they start meanwhile. `uids`: the accounts that they belong to. Processes that
+/// start others too fast are stopped, and killed while they are.
+pub fn end(uids: &[Uid], mut find: impl FnMut(Look) -> Result<(Vec<Pid>, Census), NotDone>) -> Result<(), NotDone> {
     let begun = Instant::now();
     let mut signals = &[Signal::SIGHUP, Signal::SIGTERM, Signal::SIGCONT][..];
     loop {
-        let found = find()?;
-        if found.is_empty() {
-            return Ok(());
+        let (found, census) = find(Look::Census)?;
+        match found.first() {
+            None if census == Census::Complete => return Ok(()),
+            Some(first) if begun.elapsed() > MOST => {
+                let count = found.len();
+                return Err(NotDone::Failed(format!("{count} processes did not end, such as process {first}")));
+            }
+            None | Some(_) => {}
         }
-        if begun.elapsed() > MOST {
-            let count = found.len();
-            return Err(NotDone::Failed(format!("{count} processes did not end, such as process {}", found[0])));
-        }
-        for pid in found {
+        for pid in &found {
             for signal in signals {
                 // It may have ended by itself.
-                let _ = kill(pid, *signal);
+                let _ = kill(*pid, *signal);
             }
+        }
+        if (found.is_empty() || begun.elapsed() > STUBBORN) && kill_stopped(uids, &mut find)? == 0 {
+            return Ok(());
         }
         signals = if begun.elapsed() < GRACE { &[] } else { &[Signal::SIGKILL] };
         sleep(Duration::from_millis(50));
+    }
+}
+
+/// Stops all processes of these accounts, kills those that are found, and lets the others go on. Returns how many were found.
+fn kill_stopped(
+    uids: &[Uid],
+    find: &mut impl FnMut(Look) -> Result<(Vec<Pid>, Census), NotDone>,
+) -> Result<usize, NotDone> {
+    let stopped = uids.iter().try_for_each(|uid| signal_all_of(*uid, Signal::SIGSTOP));
+    let found = stopped.and_then(|()| find(Look::List).map(|(found, _)| found));
+    for pid in found.iter().flatten() {
+        let _ = kill(*pid, Signal::SIGKILL);
+    }
+    uids.iter().try_for_each(|uid| signal_all_of(*uid, Signal::SIGCONT))?;
+    Ok(found?.len())
+}
+
+/// Signals all processes of an account at once: while the kernel does this, none of them can start another.
+fn signal_all_of(uid: Uid, signal: Signal) -> Result<(), NotDone> {
+    let root = Uid::from_raw(0);
+    if uid.is_root() {
+        return Err(NotDone::Failed("the processes of root are not stopped".to_owned()));
+    }
+    let failed =
+        |error: Errno| NotDone::Failed(format!("the processes of the user ID {uid} can't be stopped: {error}"));
+    // The signal goes to those whom the sender's real or effective ID may signal. The real one is nobody's, so none of them can
+    // signal this process.
+    setresuid(Uid::from_raw(NO_USER), uid, root).map_err(failed)?;
+    let sent = kill(Pid::from_raw(-1), signal);
+    setresuid(root, root, root).map_err(failed)?;
+    match sent {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(error) => Err(failed(error)),
     }
 }
 
@@ -103,6 +306,40 @@ mod tests {
     use proptest::prelude::*;
 
     const STATUS: &str = "Name:\tbash\nState:\tS (sleeping)\nUid:\t1001\t1001\t1001\t1001\nGid:\t100\t100\t100\t100\nGroups:\t27 1500 \n";
+
+    fn has_group(status: &str, uids: &[RangeInclusive<u32>], gid: u32) -> bool {
+        let status = ThreadStatus(status.to_owned());
+        !status.is_over() && status.is_of(uids) && status.has_group(gid)
+    }
+
+    #[test]
+    fn what_started_since_has_the_numbers_after_the_last() {
+        let between = |last, now| numbers_between(last, now).unwrap().collect::<Vec<i32>>();
+        assert_eq!(between(5, 8), [6, 7, 8]);
+        let largest: i32 = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap().trim().parse().unwrap();
+        assert_eq!(between(largest - 1, 2), [largest, 1, 2]);
+        assert_eq!(between(largest, 1), [1]);
+    }
+
+    #[test]
+    fn what_is_killed_or_ends_is_over() {
+        let pending = |mask: &str| ThreadStatus(format!("{STATUS}SigPnd:\t{mask}\n")).is_over();
+        assert!(pending("0000000000000100") && pending("0000000000004101"));
+        assert!(!pending("0000000000004001") && !ThreadStatus(STATUS.to_owned()).is_over());
+        let stat = |flags| format!("7 () 4 4 4 4 4 4) S 5 6 6 0 -1 {flags} 2 6 1 0 2 1 4 1 20 0 1 0 8208 0 0 1\n");
+        assert!(is_exiting(&stat("4194316")) && !is_exiting(&stat("4194304")) && !is_exiting("7 (sh"));
+    }
+
+    #[test]
+    fn a_namespace_can_have_a_group() {
+        assert!(maps_group("         0       1500          1\n", 1500));
+        assert!(
+            maps_group("0 1000 1\n1 100000 65536\n", 165_535) && !maps_group("0 1000 1\n1 100000 65536\n", 165_536)
+        );
+        assert!(!maps_group("0 1000 1\n", 1500) && !maps_group("", 0));
+        // The first namespace has all.
+        assert!(!maps_group("         0          0 4294967295\n", 1500));
+    }
 
     #[test]
     fn a_process_has_its_own_group_and_its_supplementary_groups() {

@@ -9,9 +9,11 @@ use std::path::Path;
 use std::process::Output;
 
 use clap::Args;
+use nix::unistd::{Uid, User};
 
+use super::processes::{self, Census, Look, LostGroup};
 use super::protocol::{Holder, Provision};
-use super::{GrantEffect, NotDone, System, account, parameters, processes, tool};
+use super::{GrantEffect, NotDone, System, account, parameters, tool};
 use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
 
@@ -140,18 +142,26 @@ fn end_sessions(act: &Provision, group: &LocalGroup) -> Result<Option<String>, N
         return Ok(Some(format!("{login} keeps the group {name}, which is the primary group of the account")));
     }
     let uids = account::user_ids(&user)?;
-    let find = || processes::with_group(&uids, group.gid);
-    match find()?.len() {
-        0 => Ok(None),
-        _ if act.end_sessions && user.uid.is_root() => {
-            Err(NotDone::Failed("the processes of root are not ended".to_owned()))
-        }
-        _ if act.end_sessions => processes::end(find).map(|()| None),
-        count => {
-            let processes = if count == 1 { "process" } else { "processes" };
-            Ok(Some(format!("{count} running {processes} of {login} keep the group {name} until they end")))
-        }
+    let is_member = |uid| {
+        let account = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        account.is_some_and(|it| it.gid.as_raw() == group.gid || group.members.contains(&it.name))
+    };
+    let lost = LostGroup { uids: &uids, gid: group.gid, is_member: &is_member };
+    let (found, census) = lost.processes(Look::Census)?;
+    if found.is_empty() && census == Census::Complete {
+        return Ok(None);
     }
+    if act.end_sessions {
+        if user.uid.is_root() {
+            return Err(NotDone::Failed("the processes of root are not ended".to_owned()));
+        }
+        return processes::end(&[user.uid], |look| lost.processes(look)).map(|()| None);
+    }
+    Ok(Some(match found.len() {
+        0 => format!("running processes of {login} may keep the group {name}: {}", processes::TOO_FAST),
+        1 => format!("1 running process of {login} keeps the group {name} until it ends"),
+        count => format!("{count} running processes of {login} keep the group {name} until they end"),
+    }))
 }
 
 fn find(name: &str) -> Result<Option<LocalGroup>, NotDone> {

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sha2::{Digest as _, Sha256};
+
 use super::answers::Answered;
 use crate::connectors::protocol::{ConnectorAnswer, Operation, Provision};
 use crate::domain::binding::{Holding, Parameters};
@@ -94,6 +96,11 @@ pub fn plan(desired: &Desired, found: &FoundHoldings, journal: &Entries, now: &N
             None => plan.unwanted(holding, is_found, known, now),
         }
     }
+    // A run may not get to the last one. What an earlier run tried comes after the rest, in another order each time.
+    plan.acts.sort_by_cached_key(|act| {
+        let was_tried = journal.get(&act.holding).is_some_and(|known| known.key == act.intent.key);
+        was_tried.then(|| <[u8; 32]>::from(Sha256::digest(format!("{} {}", now.nonce, act.holding))))
+    });
     plan
 }
 

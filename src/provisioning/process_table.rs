@@ -4,12 +4,12 @@ use std::fs;
 
 use nix::unistd::Pid;
 
-use crate::connectors::processes::proc_file;
+use crate::connectors::processes::{is_exiting, proc_file};
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Found {
     pub pid: Pid,
-    /// It has ended, and its parent has not asked for its exit status.
+    /// It has ended or is ending, and its parent has not asked for its exit status.
     pub zombie: bool,
     pub parent: i32,
     pub group: i32,
@@ -17,6 +17,7 @@ pub struct Found {
     pub started: u64,
 }
 
+/// A list, which may lack what starts meanwhile.
 pub fn processes() -> impl Iterator<Item = Found> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -33,9 +34,10 @@ fn parse(pid: Pid, stat: &str) -> Option<Found> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     // A process whose first thread has ended looks like a zombie, but it goes on.
     let threads: u32 = fields.get(17)?.parse().ok()?;
+    let is_over = matches!(*fields.first()?, "Z" | "X") || is_exiting(stat);
     Some(Found {
         pid,
-        zombie: matches!(*fields.first()?, "Z" | "X") && threads <= 1,
+        zombie: is_over && threads <= 1,
         parent: fields.get(1)?.parse().ok()?,
         group: fields.get(2)?.parse().ok()?,
         started: fields.get(19)?.parse().ok()?,
@@ -68,13 +70,6 @@ fn scope_of(path: &str) -> Option<String> {
     is_scope.then(|| format!("/user.slice/user-{slice}/{scope}"))
 }
 
-/// The real, effective and saved user IDs of a process.
-pub fn user_ids(pid: Pid) -> Vec<u32> {
-    let status = proc_file(pid, "status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
-    line.split_whitespace().take(3).filter_map(|word| word.parse().ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,7 +78,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_name_changes_what_a_process_is(name in any::<String>(), rest in any::<String>()) {
-            let stat = format!("7 ({name}) R 5 6 6 0 -1 4 2 6 1 0 2 1 4 1 20 0 1 0 8208 0 0 1\n");
+            let stat = format!("7 ({name}) R 5 6 6 0 -1 0 2 6 1 0 2 1 4 1 20 0 1 0 8208 0 0 1\n");
             let runs = Found { pid: Pid::from_raw(7), zombie: false, parent: 5, group: 6, started: 8208 };
             prop_assert_eq!(parse(Pid::from_raw(7), &stat), Some(runs));
             parse(Pid::from_raw(7), &rest);
@@ -94,7 +89,7 @@ mod tests {
     #[test]
     fn a_process_is_what_the_kernel_says_after_its_name() {
         let parse = |name: &str, state: &str, threads: u32| {
-            let stat = format!("7 ({name}) {state} 5 6 6 0 -1 4 2 6 1 0 2 1 4 1 20 0 {threads} 0 8208 0 0 1\n");
+            let stat = format!("7 ({name}) {state} 5 6 6 0 -1 0 2 6 1 0 2 1 4 1 20 0 {threads} 0 8208 0 0 1\n");
             parse(Pid::from_raw(7), &stat).unwrap()
         };
         let runs = Found { pid: Pid::from_raw(7), zombie: false, parent: 5, group: 6, started: 8208 };

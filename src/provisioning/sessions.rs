@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use nix::unistd::{Pid, User, getpid, getppid};
+use nix::unistd::{Pid, Uid, User, getpid, getppid};
 
-use super::process_table::{Found, audit_session, boot, find, processes, session_scope, user_ids};
+use super::process_table::{Found, audit_session, boot, find, session_scope};
 use super::view::{ReconcileState, ReconcileView};
 use crate::backend::Backend;
 use crate::config::SESSIONS;
-use crate::connectors::{NotDone, account, processes::end};
+use crate::connectors::processes::{Census, Look, TOO_FAST, each, end};
+use crate::connectors::{NotDone, account};
 use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
 use crate::domain::name::Name;
@@ -168,10 +169,10 @@ impl SessionRun<'_> {
     pub fn compare(&mut self) -> Result<(), Failure> {
         let sessions = self.journal.sessions()?;
         let verdicts = judge(self.backend, &sessions)?;
-        let table = Snapshot::read(&sessions);
+        let table = Snapshot::read(Look::Census, &sessions);
         for (session, verdict) in sessions.iter().zip(verdicts) {
             let mut members = Members::of(session);
-            let (has_processes, unknown) = (!members.find(&table).is_empty(), members.unknown());
+            let (has_processes, unknown) = (!members.find(&table).is_empty(), members.unknown(&table));
             if verdict == SessionVerdict::End && (has_processes || unknown.is_some()) {
                 (self.show)(view(session, ReconcileState::Stale, unknown)?)?;
             }
@@ -184,7 +185,7 @@ impl SessionRun<'_> {
         self.adopt()?;
         let sessions = self.journal.sessions()?;
         let verdicts = judge(self.backend, &sessions)?;
-        let table = Snapshot::read(&sessions);
+        let table = Snapshot::read(Look::Census, &sessions);
         let boot = boot();
         let (mut ending, mut over) = (Vec::new(), Vec::new());
         for (session, verdict) in sessions.into_iter().zip(verdicts) {
@@ -193,11 +194,11 @@ impl SessionRun<'_> {
             let has_processes = is_of_this_boot && !members.find(&table).is_empty();
             if !is_of_this_boot {
                 over.push((session, SessionEnd::Restarted));
-            } else if has_processes && verdict == SessionVerdict::End {
+            } else if verdict == SessionVerdict::End && (has_processes || members.may_be_missed(&table)) {
                 self.journal.turn_session(session.id, TrackedState::Open, TrackedState::Ending)?;
                 ending.push((session, members));
             } else if !has_processes {
-                if let Some(why) = members.unknown() {
+                if let Some(why) = members.unknown(&table) {
                     if verdict == SessionVerdict::End {
                         (self.show)(view(&session, ReconcileState::RevokeFailed, Some(why))?)?;
                     }
@@ -243,23 +244,27 @@ impl SessionRun<'_> {
         if ending.is_empty() {
             return Ok(());
         }
-        // What does not end is found again below.
-        let _ = end(|| {
-            let table = Snapshot::read(ending.iter().map(|(session, _)| session));
-            Ok(ending.iter_mut().flat_map(|(_, members)| members.find(&table)).collect())
+        let uids: Vec<Uid> = ending.iter().filter_map(|(_, members)| members.account).collect();
+        let ended = end(&uids, |look| {
+            let table = Snapshot::read(look, ending.iter().map(|(session, _)| session));
+            let found = ending.iter_mut().flat_map(|(_, members)| members.find(&table)).collect();
+            Ok((found, table.census))
         });
-        let table = Snapshot::read(ending.iter().map(|(session, _)| session));
+        // What did not end is found again.
+        let table = Snapshot::read(Look::Census, ending.iter().map(|(session, _)| session));
         let mut over = Vec::new();
         for (session, mut members) in ending {
-            match members.find(&table).as_slice() {
-                [] => match members.unknown() {
-                    None => {
-                        (self.show)(view(&session, ReconcileState::Revoked, None)?)?;
-                        over.push((session, SessionEnd::Ended));
-                    }
-                    Some(why) => (self.show)(view(&session, ReconcileState::RevokeFailed, Some(why))?)?,
-                },
-                [first, rest @ ..] => {
+            let unknown = match ended {
+                Ok(()) => members.unknown_user(),
+                Err(_) => members.unknown(&table),
+            };
+            match (members.find(&table).as_slice(), unknown) {
+                ([], None) => {
+                    (self.show)(view(&session, ReconcileState::Revoked, None)?)?;
+                    over.push((session, SessionEnd::Ended));
+                }
+                ([], Some(why)) => (self.show)(view(&session, ReconcileState::RevokeFailed, Some(why))?)?,
+                ([first, rest @ ..], _) => {
                     let why = format!("process {first} and {} more of the session did not end", rest.len());
                     (self.show)(view(&session, ReconcileState::RevokeFailed, Some(why))?)?;
                 }
@@ -302,6 +307,7 @@ pub fn sessions_name() -> Name {
 /// The processes of this host at one moment.
 struct Snapshot {
     each: Vec<Found>,
+    census: Census,
     /// Of all processes, if a session has an audit session or a scope.
     belonging: BTreeMap<Pid, Belonging>,
 }
@@ -313,15 +319,20 @@ struct Belonging {
 }
 
 impl Snapshot {
-    fn read<'s>(sessions: impl IntoIterator<Item = &'s TrackedSession>) -> Snapshot {
-        let each: Vec<Found> = processes().collect();
+    fn read<'s>(look: Look, sessions: impl IntoIterator<Item = &'s TrackedSession>) -> Snapshot {
         let has_more = sessions.into_iter().any(|session| !leaves_nothing(&session.processes));
-        let belonging = |found: &Found| {
-            let (audit_session, scope) = (audit_session(found.pid), session_scope(found.pid));
-            (found.pid, Belonging { audit_session, scope, uids: user_ids(found.pid) })
-        };
-        let belonging = if has_more { each.iter().map(belonging).collect() } else { BTreeMap::new() };
-        Snapshot { each, belonging }
+        let (mut all, mut belonging) = (Vec::new(), BTreeMap::new());
+        let census = each(look, |pid, status| {
+            if has_more {
+                let (audit_session, scope) = (audit_session(pid), session_scope(pid));
+                let uids = status.uids().take(3).collect();
+                belonging.insert(pid, Belonging { audit_session, scope, uids });
+            }
+            all.extend(find(pid));
+            Ok(())
+        });
+        // What can't be read is as what was not looked at.
+        Snapshot { each: all, census: census.unwrap_or(Census::Partial), belonging }
     }
 
     fn has_leader(&self, processes: &SessionProcesses) -> bool {
@@ -340,23 +351,36 @@ struct Members {
     processes: SessionProcesses,
     /// The user IDs of the login. Without the leader, only processes of these belong to it. Err: why they can't be found out now.
     uids: Result<Vec<RangeInclusive<u32>>, String>,
+    /// The account of the login, if it is not root.
+    account: Option<Uid>,
     seen: BTreeSet<(Pid, u64)>,
 }
 
 impl Members {
     fn of(session: &TrackedSession) -> Members {
-        let ids = |user: User| if user.uid.is_root() { Ok(Vec::new()) } else { account::user_ids(&user) };
-        let uids = match account::of(&session.login).and_then(ids) {
+        let ids = |user: &User| if user.uid.is_root() { Ok(Vec::new()) } else { account::user_ids(user) };
+        let user = account::of(&session.login);
+        let account = user.as_ref().ok().map(|user| user.uid).filter(|uid| !uid.is_root());
+        let uids = match user.and_then(|user| ids(&user)) {
             Ok(uids) => Ok(uids),
             Err(NotDone::Later(why)) => Err(why),
             Err(NotDone::Failed(_)) => Ok(Vec::new()),
         };
-        Members { processes: session.processes.clone(), uids, seen: BTreeSet::new() }
+        Members { processes: session.processes.clone(), uids, account, seen: BTreeSet::new() }
     }
 
     /// Why there may be processes that are not found.
-    fn unknown(&self) -> Option<String> {
+    fn unknown(&self, table: &Snapshot) -> Option<String> {
+        self.unknown_user().or_else(|| self.may_be_missed(table).then(|| TOO_FAST.to_owned()))
+    }
+
+    fn unknown_user(&self) -> Option<String> {
         self.uids.as_ref().err().filter(|_| !leaves_nothing(&self.processes)).cloned()
+    }
+
+    /// Whether processes started too fast to be looked at, and they can be stopped.
+    fn may_be_missed(&self, table: &Snapshot) -> bool {
+        table.census == Census::Partial && self.account.is_some()
     }
 
     fn find(&mut self, table: &Snapshot) -> Vec<Pid> {
@@ -404,7 +428,7 @@ mod tests {
 
     fn members(audit_session: Option<u32>) -> Members {
         let processes = SessionProcesses { pid: 100, started: 7, boot: "b".into(), audit_session, scope: None };
-        Members { processes, uids: Ok(vec![1001..=1001]), seen: BTreeSet::new() }
+        Members { processes, uids: Ok(vec![1001..=1001]), account: None, seen: BTreeSet::new() }
     }
 
     fn pids(found: &[Pid]) -> Vec<i32> {
@@ -412,7 +436,7 @@ mod tests {
     }
 
     fn table(each: Vec<Found>) -> Snapshot {
-        Snapshot { each, belonging: BTreeMap::new() }
+        Snapshot { each, census: Census::Complete, belonging: BTreeMap::new() }
     }
 
     #[test]

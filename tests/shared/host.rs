@@ -390,6 +390,48 @@ pub const HIDING: [(&str, &str); 2] = [
     ),
 ];
 
+/// A process that starts another and ends, as fast as it can, ten thousand times. Then the last one waits. The file `lock` is locked
+/// until none is left. Above them is a process that has nothing to do with the access, so that the system's first process does not
+/// have to ask for each exit status.
+const HOPPER: &str = r#"
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+int main(void) {
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGCHLD, SIG_IGN);
+    setsid();
+    for (int each = 0; each < 1024; each++) close(each);
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1)) return 1;
+    if (fork()) for (;;) pause();
+    if (flock(open("lock", O_CREAT | O_RDWR, 0600), LOCK_EX)) return 1;
+    close(open("hops", O_CREAT | O_RDWR, 0600));
+    for (int hop = 0; hop < 10000; hop++) if (fork()) _exit(0);
+    for (;;) pause();
+}
+"#;
+
+/// Makes a program, which everybody can run.
+pub fn compile(name: &str, text: &str) -> String {
+    let (source, program) = (format!("/root/{name}.c"), format!("/usr/local/bin/{name}"));
+    fs::write(&source, text).unwrap();
+    root("cc", &["-O1", "-Wall", "-o", &program, &source]).ok();
+    program
+}
+
+pub fn hopper() -> String {
+    compile("hopper", HOPPER)
+}
+
+/// Whether a hopper that bob started in his home is still there.
+pub fn hops() -> bool {
+    root("flock", &["-n", "/home/bob/lock", "true"]).code != Some(0)
+}
+
 /// Speaks the protocol by hand.
 pub const PRELUDE: &str = r#"
 import json, os, socket, struct, sys, time

@@ -1,12 +1,13 @@
 //! Sessions that end with access: a real sshd and sudo with PAM, real users, and a reconciler that ends their processes.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::host::{ACCESS, HIDING, Host, Ran, TEAM, access, as_user, python, root, shell, within};
+use crate::host::{ACCESS, HIDING, Host, Ran, TEAM, access, as_user, hopper, hops, python, root, shell, within};
 use crate::names;
 use crate::recipes::{documented, install, recipe};
 use crate::ssh::{COMMAND, MORE, Running, Sshd, grant};
@@ -123,6 +124,19 @@ fn a_process_hides_neither_by_its_name_nor_by_the_end_of_its_first_thread() {
     access("alice", &["revoke", &id]).ok();
     reconcile().says("revoked");
     assert_eq!(hidden.map(is_running), [false; 2]);
+    assert_eq!(sessions(&id)[0]["how"], "ended");
+}
+
+#[test]
+fn a_process_that_always_starts_another_does_not_get_away() {
+    let Some(host) = host(RULE) else { return };
+    let sshd = Sshd::with(COMMAND, "UsePAM yes");
+    let (id, program) = (grant(&host, "bob", "target:orders-db"), hopper());
+    let _bobs = log_in(&sshd, "bob", &format!("cd; {program} & sleep 300\n"));
+    within(Duration::from_secs(20), || Path::new("/home/bob/hops").exists(), "it started");
+    access("alice", &["revoke", &id]).ok();
+    root(ACCESS, &["reconcile", "--fix", "sessions"]).ok().says("revoked");
+    assert!(!hops());
     assert_eq!(sessions(&id)[0]["how"], "ended");
 }
 

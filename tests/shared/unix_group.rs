@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::connector::{Connector, done, notes, says};
-use crate::host::{ACCESS, HIDING, Host, as_user, home, root, user, within};
+use crate::host::{ACCESS, HIDING, Host, as_user, compile, home, hopper, hops, root, user, within};
 
 const GROUPS: Connector<'_> = Connector { args: &["unix-group"], parameter: "group" };
 
@@ -38,6 +38,13 @@ fn is_in(login: &str, group: &str) -> bool {
 fn session(login: &str, line: &str) -> Child {
     let mut command = Command::new("setpriv");
     command.args([&format!("--reuid={login}"), &format!("--regid={login}"), "--init-groups", "sh", "-c", line]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/").spawn().unwrap()
+}
+
+/// A session that never had the group.
+fn without_groups(line: &str) -> Child {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=bob", "--regid=bob", "--clear-groups", "sh", "-c", &format!("exec {line}")]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/").spawn().unwrap()
 }
 
@@ -380,6 +387,127 @@ fn a_process_hides_neither_by_its_name_nor_by_its_first_thread() {
     for ended in &mut hidden {
         within(Duration::from_secs(2), || ended.try_wait().unwrap().is_some(), "it ended");
     }
+}
+
+/// It is in no list of processes, and starts others faster than they are killed one by one.
+#[test]
+fn a_process_that_always_starts_another_does_not_get_away() {
+    let Some(_host) = host() else { return };
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    let program = hopper();
+    let mut before = without_groups("sleep 600");
+    let mut first = session("bob", &format!("cd ~bob; exec {program}"));
+    until_ready("hops");
+    notes(&GROUPS.revoke("bob", "orders"), "of bob keep");
+    assert!(hops());
+    assert_eq!(GROUPS.revoke_and_end_sessions("bob", "orders"), done());
+    assert!(!hops());
+    first.wait().unwrap();
+    assert!(before.try_wait().unwrap().is_none(), "it never had the group");
+    before.kill().unwrap();
+    before.wait().unwrap();
+}
+
+/// The first process of a container that is killed waits for the end of another in it, which it can't wait for: that is a child of a
+/// process outside, which does not ask for its exit status.
+const NEVER_ENDS: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    FILE *file = fopen("first", count > 1 ? "r" : "w");
+    int pid;
+    char path[64];
+    if (count == 1) {
+        if (unshare(CLONE_NEWUSER | CLONE_NEWPID)) return 1;
+        if (!(pid = fork())) for (;;) pause();
+        fprintf(file, "%d\n", pid);
+        fclose(file);
+        close(open("started", O_CREAT | O_RDWR, 0600));
+        return 0;
+    }
+    if (fscanf(file, "%d", &pid) != 1) return 1;
+    sprintf(path, "/proc/%d/ns/user", pid);
+    int user = open(path, O_RDONLY);
+    sprintf(path, "/proc/%d/ns/pid", pid);
+    int inner = open(path, O_RDONLY);
+    if (setns(user, CLONE_NEWUSER) || setns(inner, CLONE_NEWPID)) return 1;
+    if (!fork()) for (;;) pause();
+    close(open("joined", O_CREAT | O_RDWR, 0600));
+    for (;;) pause();
+}
+"#;
+
+#[test]
+fn a_process_that_was_killed_and_waits_for_others_has_ended() {
+    let Some(_host) = host() else { return };
+    let program = compile("never-ends", NEVER_ENDS);
+    let before = "until [ -e started ]; do sleep 0.05; done; exec";
+    let mut outside = session("bob", &format!("cd ~bob; {before} {program} join"));
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    session("bob", &format!("cd ~bob; {program}")).wait().unwrap();
+    until_ready("joined");
+    let first = fs::read_to_string(ready("first")).unwrap();
+    assert_eq!(GROUPS.revoke_and_end_sessions("bob", "orders"), done());
+    assert!(Path::new(&format!("/proc/{}", first.trim())).exists(), "it waits");
+    assert!(outside.try_wait().unwrap().is_none(), "it never had the group");
+    outside.kill().unwrap();
+    outside.wait().unwrap();
+}
+
+/// It does not have the group, and is in a user namespace that has it.
+#[test]
+fn a_process_that_can_take_the_group_counts_too() {
+    let Some(_host) = host() else { return };
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    let space = "sg orders -c 'unshare --user --map-root-user sh -c \"echo \\$\\$ > space; exec sleep 600\"'";
+    let mut space = session("bob", &format!("cd ~bob; exec {space}"));
+    let pid = || fs::read_to_string(ready("space")).unwrap_or_default().trim().to_owned();
+    within(Duration::from_secs(10), || !pid().is_empty(), "it is in a user namespace");
+    let inside = format!("nsenter --target {} --user --preserve-credentials", pid());
+    let mut inside = without_groups(&format!("{inside} sh -c 'touch ~bob/inside; exec sleep 600'"));
+    until_ready("inside");
+    notes(&GROUPS.revoke("bob", "orders"), "running processes of bob keep");
+    assert_eq!(GROUPS.revoke_and_end_sessions("bob", "orders"), done());
+    for ended in [&mut space, &mut inside] {
+        within(Duration::from_secs(2), || ended.try_wait().unwrap().is_some(), "it ended");
+    }
+}
+
+/// A friend's program with the set-user-ID bit runs with the groups of the one who starts it.
+#[test]
+fn a_program_of_somebody_else_counts_for_the_one_who_logged_in() {
+    let Some(_host) = host() else { return };
+    let bob = user("bob").uid;
+    let start = |login: &str| {
+        let line = format!(
+            "echo {bob} > /proc/self/loginuid || exit; exec setpriv --reuid={login} --regid={login} --groups={} sleep 600",
+            gid()
+        );
+        let mut child = Command::new("sh").args(["-c", &line]).spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let uid = format!("Uid:\t{}", user(login).uid);
+        let is_ready = |child: &mut Child| {
+            child.try_wait().unwrap().is_some() || fs::read_to_string(&status).unwrap_or_default().contains(&uid)
+        };
+        within(Duration::from_secs(10), || is_ready(&mut child), "it runs as somebody else");
+        child
+    };
+    let (mut anas, mut alices) = (start("ana"), start("alice"));
+    if anas.try_wait().unwrap().is_some() {
+        eprintln!("this kernel has no audit");
+        return;
+    }
+    notes(&GROUPS.revoke("bob", "orders"), "1 running process of bob keeps");
+    assert_eq!(GROUPS.revoke_and_end_sessions("bob", "orders"), done());
+    within(Duration::from_secs(2), || anas.try_wait().unwrap().is_some(), "it ended");
+    assert!(alices.try_wait().unwrap().is_none(), "she is in the group");
+    alices.kill().unwrap();
+    alices.wait().unwrap();
 }
 
 #[test]
