@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
+use nix::sys::resource::{RLIM_INFINITY, Resource as Limit, setrlimit};
 
 use super::Run;
 use super::app::App;
@@ -65,6 +66,7 @@ pub struct SessionClosedArgs {}
 
 impl Run for SessionArgs {
     fn run(self, app: &mut App) -> Result<u8> {
+        lift_limits();
         let backend = app.backend.get()?;
         match self.verb {
             SessionVerb::Opened(args) => {
@@ -94,5 +96,12 @@ impl Run for SessionArgs {
 
     fn changes(&self) -> bool {
         true
+    }
+}
+
+/// su and sudo run this with the limits of the caller, with which it could not write the journal. Only root may lift them.
+fn lift_limits() {
+    for limit in [Limit::RLIMIT_FSIZE, Limit::RLIMIT_CPU, Limit::RLIMIT_DATA, Limit::RLIMIT_AS] {
+        let _ = setrlimit(limit, RLIM_INFINITY, RLIM_INFINITY);
     }
 }

@@ -118,6 +118,8 @@ pub struct LostGroup<'g> {
     pub gid: u32,
     /// Whether the account with this user ID is in the group.
     pub is_member: &'g dyn Fn(u32) -> bool,
+    /// Whether programs count that are about to change what the account has (see `is_changing`).
+    pub with_changing: bool,
 }
 
 impl LostGroup<'_> {
@@ -125,7 +127,7 @@ impl LostGroup<'_> {
     pub fn processes(&self, look: Look) -> Result<(Vec<Pid>, Census), NotDone> {
         let mut found = Vec::new();
         let census = each(look, |pid, status| {
-            if self.has_it(pid, status)? {
+            if self.has_it(pid, status, look)? {
                 found.push(pid);
             }
             Ok(())
@@ -135,8 +137,9 @@ impl LostGroup<'_> {
     }
 
     /// Each thread has groups of its own. The first may have ended, or have given up what the others keep.
-    fn has_it(&self, pid: Pid, first: &ThreadStatus) -> io::Result<bool> {
-        if self.thread_has_it(pid, pid, first)? {
+    fn has_it(&self, pid: Pid, first: &ThreadStatus, look: Look) -> io::Result<bool> {
+        let is_changing = || self.uids.iter().any(|uids| is_changing(pid, first, uids, look));
+        if self.thread_has_it(pid, pid, first)? || self.with_changing && !first.is_over() && is_changing() {
             return Ok(true);
         }
         for thread in unless_ended(numbers(&format!("/proc/{pid}/task")))?.unwrap_or_default() {
@@ -168,6 +171,18 @@ impl LostGroup<'_> {
 
 fn is_in(uid: u32, uids: &[RangeInclusive<u32>]) -> bool {
     uids.iter().any(|range| range.contains(&uid))
+}
+
+/// Whether this is a program with root's rights that an account has started, and that acts by what it has read before: sg, newgrp and
+/// sudo until they start another program, and any that is stopped. The account can stop it, and let it go on later.
+pub fn is_changing(pid: Pid, status: &ThreadStatus, uids: &RangeInclusive<u32>, look: Look) -> bool {
+    // For a list, we have stopped all of them.
+    let is_stopped = look == Look::Census && status.line("State:").starts_with(['T', 't']);
+    let mut ids = status.uids();
+    let is_started = ids.next().is_some_and(|real| uids.contains(&real)) && ids.next() == Some(0);
+    let names = ["sg", "newgrp", "sudo"];
+    let program = || fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    is_started && (is_stopped || program().file_name().is_some_and(|name| names.iter().any(|it| name == *it)))
 }
 
 /// Whether a user namespace other than the first has this group (see user_namespaces(7)).
@@ -202,6 +217,11 @@ fn unless_ended<T>(read: io::Result<T>) -> io::Result<Option<T>> {
 pub struct ThreadStatus(String);
 
 impl ThreadStatus {
+    /// Of a process that runs.
+    pub fn of(pid: Pid) -> Option<ThreadStatus> {
+        proc_file(pid, "status").ok().map(ThreadStatus)
+    }
+
     fn line(&self, key: &str) -> &str {
         self.0.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim()
     }

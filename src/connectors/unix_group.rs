@@ -9,7 +9,9 @@ use std::path::Path;
 use std::process::Output;
 
 use clap::Args;
-use nix::unistd::{Uid, User};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc::{F_RDLCK, SEEK_SET, flock};
+use nix::unistd::{Pid, Uid, User};
 
 use super::processes::{self, Census, Look, LostGroup};
 use super::protocol::{Holder, Provision};
@@ -19,6 +21,8 @@ use crate::domain::member::Login;
 
 const FILE: &str = "/etc/group";
 const FOLDER: &str = "/etc";
+/// See lckpwdf(3).
+const LOCK: &str = "/etc/.pwd.lock";
 
 /// Membership in a Unix group of this host
 #[derive(Debug, Args)]
@@ -81,12 +85,13 @@ impl System for UnixGroup {
         let name = parameters::only(&act.parameters, "group")?;
         // Nobody is in a group that does not exist.
         let group = find(name)?;
-        if group.as_ref().is_some_and(|group| group.has(&act.login)) {
-            self.remove(&act.login, name)?;
-        }
+        let is_in = group.as_ref().is_some_and(|group| group.has(&act.login));
+        let removed = if is_in { self.remove(&act.login, name) } else { Ok(()) };
         // usermod does not, and neither did a run that was killed.
         tool::sync(Path::new(FOLDER))?;
-        group.map_or(Ok(None), |group| end_sessions(act, &group))
+        // Also if it is not removed: somebody may hold the lock to keep what is open.
+        let note = group.map_or(Ok(None), |group| end_sessions(act, &group));
+        removed.and(note)
     }
 }
 
@@ -123,11 +128,24 @@ impl UnixGroup {
         let why = tool::complaint(output);
         // The exit status is the same for a lock as for a disk that is full.
         if why.contains("cannot lock") && !why.contains("Permission denied") {
+            let why = locked_by().map_or(why.clone(), |by| format!("{why}; {by} has the lock"));
             self.locked = Some(why.clone());
             return Err(NotDone::Later(why));
         }
         Err(NotDone::Failed(why))
     }
+}
+
+/// Who has the lock of the system's user files: a user can stop a passwd of theirs that has it.
+fn locked_by() -> Option<String> {
+    let lock = fs::File::open(LOCK).ok()?;
+    let mut asked = flock { l_type: F_RDLCK as i16, l_whence: SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 };
+    fcntl(&lock, FcntlArg::F_GETLK(&mut asked)).ok()?;
+    let pid = Pid::from_raw(asked.l_pid);
+    let status = processes::ThreadStatus::of(pid)?;
+    let uid = status.uids().next()?;
+    let name = User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+    Some(format!("process {pid} of {name}"))
 }
 
 /// Ends the processes that still have the group, or says that there are some.
@@ -146,7 +164,7 @@ fn end_sessions(act: &Provision, group: &LocalGroup) -> Result<Option<String>, N
         let account = User::from_uid(Uid::from_raw(uid)).ok().flatten();
         account.is_some_and(|it| it.gid.as_raw() == group.gid || group.members.contains(&it.name))
     };
-    let lost = LostGroup { uids: &uids, gid: group.gid, is_member: &is_member };
+    let lost = LostGroup { uids: &uids, gid: group.gid, is_member: &is_member, with_changing: act.end_sessions };
     let (found, census) = lost.processes(Look::Census)?;
     if found.is_empty() && census == Census::Complete {
         return Ok(None);

@@ -117,7 +117,9 @@ fn becoming_another_by_su() {
         "/etc/pam.d/su",
         "auth sufficient pam_permit.so\n".to_owned()
             + &lines
-            + "account required pam_permit.so\nsession required pam_permit.so\n",
+            + "account required pam_permit.so\nsession [success=1 default=ignore] pam_succeed_if.so quiet user != orders\n"
+            + &documented("pam-check caller").replace("account", "session")
+            + "session required pam_permit.so\n",
     )
     .unwrap();
     let become_orders = |before: &str| shell("bob", &format!("{before} su orders -c 'id -un'"));

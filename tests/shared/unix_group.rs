@@ -459,6 +459,35 @@ fn a_process_that_was_killed_and_waits_for_others_has_ended() {
     outside.wait().unwrap();
 }
 
+/// As sg does between the reading of /etc/group and the change: it has root's rights, and is the one who started it that stops it.
+const STOPPED: &str = r#"
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    struct group *group = getgrnam("orders");
+    gid_t gid = group->gr_gid;
+    close(open("read", O_CREAT | O_RDWR, 0600));
+    raise(SIGSTOP);
+    if (setgroups(1, &gid) || setuid(getuid())) return 1;
+    for (;;) pause();
+}
+"#;
+
+#[test]
+fn a_program_that_was_stopped_before_it_takes_the_group_ends_too() {
+    let Some(_host) = host() else { return };
+    let program = compile("stopped", STOPPED);
+    root("chmod", &["4755", &program]).ok();
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    let mut stopped = without_groups(&format!("sh -c 'cd ~bob; exec {program}'"));
+    until_ready("read");
+    assert_eq!(GROUPS.revoke("bob", "orders"), done(), "it has no group");
+    assert_eq!(GROUPS.revoke_and_end_sessions("bob", "orders"), done());
+    within(Duration::from_secs(2), || stopped.try_wait().unwrap().is_some(), "it ended");
+}
+
 /// It does not have the group, and is in a user namespace that has it.
 #[test]
 fn a_process_that_can_take_the_group_counts_too() {

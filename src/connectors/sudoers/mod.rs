@@ -14,7 +14,7 @@ pub use command::{ProfileCommand, RunAs};
 use file::{Rules, SudoGrant};
 
 use super::protocol::{Holder, Provision};
-use super::{GrantEffect, NotDone, System, account, parameters};
+use super::{GrantEffect, NotDone, System, account, parameters, processes};
 use crate::domain::binding::Parameters;
 use crate::domain::name::Name;
 
@@ -117,6 +117,31 @@ impl System for Sudoers {
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
         let granted = Sudoers::named(act)?;
         let was_there = file::remove(&self.args.directory, &granted)?;
+        if act.end_sessions {
+            end_starting(act)?;
+        }
         Ok(was_there.then(|| format!("commands that {} already runs with sudo go on until they end", act.login)))
     }
+}
+
+/// Ends each sudo of the login that has not started its command yet: it has read the rules, and may be stopped until later.
+fn end_starting(act: &Provision) -> Result<(), NotDone> {
+    let user = match account::of(&act.login) {
+        Ok(user) if user.uid.is_root() => return Ok(()),
+        Ok(user) => user,
+        Err(NotDone::Failed(_)) => return Ok(()),
+        Err(later) => return Err(later),
+    };
+    let uid = user.uid.as_raw();
+    processes::end(&[user.uid], |look| {
+        let mut found = Vec::new();
+        let census = processes::each(look, |pid, status| {
+            if processes::is_changing(pid, status, &(uid..=uid), look) {
+                found.push(pid);
+            }
+            Ok(())
+        });
+        let census = census.map_err(|error| NotDone::Later(format!("/proc can't be read: {error}")))?;
+        Ok((found, census))
+    })
 }
