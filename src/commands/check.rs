@@ -12,7 +12,7 @@ use crate::domain::entitlement::{Entitlement, Via, longest};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::replica::NamedPosition;
-use crate::domain::resource::Resource;
+use crate::domain::resource::ResourceOrName;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{CheckView, Freshness};
@@ -35,7 +35,7 @@ Examples:
   access check connection:prod-aws --login \"$PAM_USER\"")]
 pub struct CheckArgs {
     #[arg(add = ArgValueCandidates::new(completion::resources))]
-    pub resource: Resource,
+    pub resource: ResourceOrName,
     /// Another member (admins and auditors)
     #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub user: Option<Name>,
@@ -57,6 +57,7 @@ impl Run for CheckArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         let CheckArgs { resource, user, login, fresh, at_least, at } = self;
         let at = app.look_back(at)?;
+        let resource = app.resource_in_full(resource)?;
         let freshness = if fresh { Some(Freshness::Asked) } else { at_least.map(Freshness::AtLeast) };
         let view = app.backend()?.answer(Check { resource, user, login, freshness, at })?;
         // Exit code 0 opens gates, so the parts of the answer have to agree, and be about the time that was asked about.
