@@ -282,6 +282,15 @@ fn what_one_has_already_is_not_asked_for_again() {
     for (login, resource, says) in cases {
         world.run(login, &["request", resource, "--reason", "x"]).fails(5, says);
     }
+    for (login, more, hint) in [
+        ("alice", &["--as", "erin"][..], "hint: `access whoami` shows what you have\n"),
+        ("alice", &["--for", "erin"], "hint: `access who --user erin` shows what they have\n"),
+        ("alice", &["--for", "carol"], "hint: `access who --user carol` shows what they have; ask for longer with"),
+    ] {
+        let ask = [&["request", "target:orders-db", "--reason", "x"][..], more].concat();
+        let ran = world.run(login, &ask).exits(5);
+        assert!(ran.err.contains(hint), "{ran:?}");
+    }
     // Longer than it lasts is something new.
     for (login, resource) in [("bob", "target:orders-db"), ("carol", "role:admin")] {
         world.run(login, &["request", resource, "--reason", "x", "--duration", "4h"]).exits(5);
