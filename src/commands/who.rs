@@ -86,7 +86,7 @@ fn row(first: String, view: &HolderView, now: Timestamp) -> Vec<Shown> {
         first.into(),
         match entitlement.via {
             Via::Grant => format!("grant of {}", entitlement.name),
-            Via::Role | Via::Scope | Via::Feature => format!("{}:{}", entitlement.via.as_str(), entitlement.name),
+            Via::Role | Via::Scope | Via::Feature => entitlement.way_to(&view.resource),
         }
         .into(),
         entitlement.request.map(|id| id.to_string()).unwrap_or_default().into(),

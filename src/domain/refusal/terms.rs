@@ -58,10 +58,11 @@ impl TermsRefusal {
             }
             TermsRefusal::AlreadyHeld { member, resource, way, now, .. } => match way.until {
                 Some(until) => format!(
-                    "{member} has {resource} already, through {way}, for another {}",
+                    "{member} has {resource} already, through {}, for another {}",
+                    way.way_to(resource),
                     duration::spell(until.since(*now))
                 ),
-                None => format!("{member} has {resource} already, through {way}, permanently"),
+                None => format!("{member} has {resource} already, through {}, permanently", way.way_to(resource)),
             },
             TermsRefusal::AlreadyPending { first, resource } => {
                 format!("request {first} for {resource} is pending already")
