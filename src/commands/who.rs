@@ -41,7 +41,12 @@ impl Run for WhoArgs {
         let at = app.look_back(self.at)?;
         let (count, nothing) = match (self.resource, self.user) {
             (Some(resource), _) => {
-                let resource = app.resource(resource)?;
+                let resource = app.resource(resource.clone()).map_err(|failure| match resource {
+                    ResourceOrName::Name(name) if failure.kind == Kind::NotFound => {
+                        failure.hint(format!("to name a member: `access who --user {name}`"))
+                    }
+                    ResourceOrName::Name(_) | ResourceOrName::Resource(_) => failure,
+                })?;
                 let (_, count) = app.rows(Who { resource, at }, |list, view| {
                     let now = list.now();
                     list.row(&view, &HOLDERS, || row(view.member.to_string(), &view, now))
