@@ -37,7 +37,7 @@ pub fn briefly(event: &Event, actor: Option<&Name>) -> String {
 
 pub fn briefly_with(event: &Event, actor: Option<&Name>, times: Times<'_>) -> String {
     if let Event::RequestSubmitted(submission) = event {
-        asks(submission, times)
+        format!("{}{}", asks(submission, times), to_extend(submission))
     } else {
         words_with(event, actor, None, times)
     }
@@ -49,11 +49,14 @@ fn utc(time: Timestamp) -> String {
 }
 
 fn asks(submission: &Submission, times: Times<'_>) -> String {
-    let Submission { requester, filed_by, details: RequestDetails { asked, .. }, extends, emergency, .. } = submission;
+    let Submission { requester, filed_by, details: RequestDetails { asked, .. }, emergency, .. } = submission;
     let filer = if filed_by == requester { String::new() } else { format!(" (filed by {filed_by})") };
     let what = if *emergency { "takes emergency access to" } else { "asks for" };
-    let more = extends.map_or_else(String::new, |before| format!(", to extend request {before}"));
-    format!("{requester}{filer} {what} {} {}{more}", asked.resource, how_long(asked, times))
+    format!("{requester}{filer} {what} {} {}", asked.resource, how_long(asked, times))
+}
+
+fn to_extend(submission: &Submission) -> String {
+    submission.extends.map_or_else(String::new, |before| format!(", to extend request {before}"))
 }
 
 /// An event as text. `about`: the request that it concerns, if any.
@@ -92,7 +95,7 @@ fn describe(
         Event::TeamApplied { changes } => difference::in_words(or_root(actor), changes, "; "),
         Event::RequestSubmitted(submission) => {
             let Submission { request, details: RequestDetails { reason, .. }, .. } = submission;
-            format!("{}, request {request}: {reason}", asks(submission, times))
+            format!("{}, request {request}{}: {reason}", asks(submission, times), to_extend(submission))
         }
         Event::RequestEdited(Revision { request, by, from, to, voids, .. }) => {
             let changes = changes(from, to, times).join("; ");
