@@ -143,11 +143,12 @@ fn a_browser_shows_the_report_whole_and_runs_nothing_of_it() {
     assert_eq!(found["ran"], json!([]));
     assert_eq!(found["messages"], json!([]), "no script was refused, since there is none");
     assert_eq!(found["requests"].as_array().unwrap().len(), 1, "{}", found["requests"]);
-    for (layout, width) in found["layouts"].as_array().unwrap().iter().zip([360, 768, 1280]) {
+    for (layout, width) in found["layouts"].as_array().unwrap().iter().zip([360, 768, 961, 1000, 1280]) {
         assert_eq!((&layout["window"], &layout["page"]), (&json!(width), &json!(width)));
         for none in ["wide", "repeated", "dead", "handlers"] {
             assert_eq!(layout[none], json!([]), "{none} at {width}");
         }
+        assert_eq!(layout["stacked"], width < 960, "{width}");
         assert_eq!(layout["title"], "Access report: acme, 2026-09-06 to 2026-12-05");
         let elements: Vec<&str> =
             layout["elements"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
