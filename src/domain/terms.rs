@@ -9,11 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::Malformed;
 use super::duration::{Duration, Length};
 use super::resource::Resource;
-use super::text::{Text, Ticket, shortened};
+use super::text::{LONGEST_REPEATED, Text, Ticket, shortened};
 use super::time::Timestamp;
-
-/// A message repeats at most this many digits.
-const LONGEST_REPEATED: usize = 40;
 
 /// 1, 2, 3 …: the number of a request and of its grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
