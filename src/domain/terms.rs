@@ -30,6 +30,16 @@ impl RequestId {
     }
 }
 
+/// `request 1`, `requests 1, 2 and 4`.
+pub fn requests(ids: &[RequestId]) -> String {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    match ids.as_slice() {
+        [] => "no request".to_owned(),
+        [one] => format!("request {one}"),
+        [others @ .., last] => format!("requests {} and {last}", others.join(", ")),
+    }
+}
+
 impl TryFrom<i64> for RequestId {
     type Error = Malformed;
     fn try_from(id: i64) -> Result<RequestId, Malformed> {
