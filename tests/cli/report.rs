@@ -448,8 +448,10 @@ fn a_report_is_private_and_goes_over_nothing_of_somebody_else() {
     world.run("alice", &["report", "--csv", "link"]).fails(5, "link exists; nothing was written");
     assert_eq!(std::fs::read_to_string(path("kept")).unwrap(), "kept");
     assert!(!path("nowhere").exists());
-    world.run("alice", &["report", "--html", "none/page.html"]).fails(74, "none/page.html can't be written");
-    world.run("alice", &["report", "--csv", "none/sheets"]).fails(74, "none/sheets can't be written");
+    for (option, path) in [("--html", "none/page.html"), ("--csv", "none/sheets")] {
+        let ran = world.run("alice", &["report", option, path]).fails(74, &format!("{path} can't be written"));
+        assert!(ran.err.ends_with("hint: create its folder first, or name another place\n"), "{ran:?}");
+    }
     world.run("alice", &["report", "--html", "-", "--json"]).exits(2);
     let left = std::fs::read_dir(world.folder()).unwrap();
     let drafts = left.filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().contains(".new-"));
