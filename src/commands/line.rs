@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::ffi::OsString;
-use std::num::ParseIntError;
+use std::num::{IntErrorKind, ParseIntError};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser as _, ValueEnum as _};
@@ -136,7 +136,11 @@ pub fn failure(mut error: clap::Error, line: &[OsString]) -> Failure {
     let mut failure = match error.source().filter(|source| source.is::<ParseIntError>()) {
         Some(why) => {
             let message = message.trim_end_matches(&why.to_string());
-            Failure::new(Kind::Usage, format!("{message}a whole number is expected, such as 50"))
+            let wrong = match why.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {
+                Some(IntErrorKind::PosOverflow) => "this number is too large",
+                _ => "a whole number is expected, such as 50",
+            };
+            Failure::new(Kind::Usage, format!("{message}{wrong}"))
         }
         None => Failure::new(Kind::Usage, message),
     };

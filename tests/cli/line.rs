@@ -387,6 +387,7 @@ fn what_was_nearly_right_is_named() {
         world.run("bob", &args).fails(2, "'--limit <N>': a whole number is expected");
     }
     world.run("bob", &["inbox", "--mark-read", "seven"]).fails(2, "a whole number is expected");
+    world.run("bob", &["list", "--limit", "99999999999999999999"]).fails(2, "'--limit <N>': this number is too large");
 }
 
 #[test]
