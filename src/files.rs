@@ -60,7 +60,12 @@ pub fn sync_name(path: &Path) -> Result<(), Failure> {
 }
 
 pub fn not_written(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Kind::Io, format!("{} can't be written: {error}", path.display()))
+    let failure = Failure::new(Kind::Io, format!("{} can't be written: {error}", path.display()));
+    match error.kind() {
+        ErrorKind::NotFound => failure.hint("create its folder first, or name another place"),
+        ErrorKind::PermissionDenied => failure.hint("check the permissions of its folder, or name another place"),
+        _ => failure,
+    }
 }
 
 #[cfg(test)]

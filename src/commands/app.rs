@@ -18,7 +18,7 @@ use crate::error::{Failure, Kind};
 use crate::prompt::Prompt;
 use crate::protocol::{AsOf, AsOfLast, RequestView};
 use crate::server::OverSsh;
-use crate::service::{Call, Find, Show, Unread};
+use crate::service::{Call, Candidate, Complete, Find, Show, Unread, Words};
 use crate::time_format::date_and_time;
 use crate::time_input::{Pick, TypedTime};
 use crate::ui::{Listing, Printer, counted, request};
@@ -180,6 +180,26 @@ impl App {
             ResourceOrName::Resource(resource) => Ok(resource),
             ResourceOrName::Name(name) => self.backend()?.answer(Find { name }),
         }
+    }
+
+    /// A resource that has to be named in full: a name alone could come to mean another one.
+    pub fn resource_in_full(&self, named: ResourceOrName) -> Result<Resource, Failure> {
+        let name = match named {
+            ResourceOrName::Resource(resource) => return Ok(resource),
+            ResourceOrName::Name(name) => name,
+        };
+        let incomplete = format!("{name} is only a name; here a resource is written kind:name");
+        let incomplete = Failure::new(Kind::Usage, incomplete);
+        // A check records nothing, so this is the question that records no refusal.
+        let mut meant = Vec::new();
+        let _ = self.backend()?.call(Complete { words: Words::Resources }, &mut |Candidate { word, .. }| {
+            meant.extend(word.split_once(':').is_some_and(|(_, it)| it == name.as_str()).then_some(word));
+            Ok(())
+        });
+        Err(match meant.as_slice() {
+            [] => incomplete.hint("`access resources` lists what there is"),
+            meant => incomplete.hint(format!("did you mean {}?", meant.join(" or "))),
+        })
     }
 
     /// Returns the given text, or asks for it.

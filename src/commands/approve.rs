@@ -15,7 +15,7 @@ use super::each::{decidable, distinct, each, seen};
 use crate::completion;
 use crate::domain::duration::Duration;
 use crate::domain::name::Name;
-use crate::domain::resource::Resource;
+use crate::domain::resource::{Resource, ResourceOrName};
 use crate::domain::terms::{End, Modification, RequestId};
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
@@ -62,7 +62,7 @@ pub struct ApproveArgs {
     pub scope: Option<Name>,
     /// Grant this resource instead
     #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(completion::resources))]
-    pub resource: Option<Resource>,
+    pub resource: Option<ResourceOrName>,
     /// Note for the requester
     #[arg(short, long, value_name = "TEXT")]
     pub note: Option<Text>,
@@ -96,7 +96,8 @@ impl Run for ApproveArgs {
             let message = format!("{flag} is for one request");
             return Err(Failure::new(Kind::Usage, message).hint("approve them one by one").into());
         }
-        let given = Modification { resource: self.resource.or(self.scope.map(Resource::Scope)), end };
+        let resource = self.resource.map(|named| app.resource_in_full(named)).transpose()?;
+        let given = Modification { resource: resource.or(self.scope.map(Resource::Scope)), end };
         let ask = |prompt: &Prompt, view: &RequestView| {
             if given == Modification::default() {
                 return prompt.approval(view);

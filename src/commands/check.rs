@@ -12,8 +12,7 @@ use crate::domain::entitlement::{Entitlement, Via, longest};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::replica::NamedPosition;
-use crate::domain::resource::Resource;
-use crate::domain::time::Timestamp;
+use crate::domain::resource::ResourceOrName;
 use crate::error::{Failure, Kind};
 use crate::protocol::{CheckView, Freshness};
 use crate::service::Check;
@@ -35,7 +34,7 @@ Examples:
   access check connection:prod-aws --login \"$PAM_USER\"")]
 pub struct CheckArgs {
     #[arg(add = ArgValueCandidates::new(completion::resources))]
-    pub resource: Resource,
+    pub resource: ResourceOrName,
     /// Another member (admins and auditors)
     #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub user: Option<Name>,
@@ -57,6 +56,7 @@ impl Run for CheckArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         let CheckArgs { resource, user, login, fresh, at_least, at } = self;
         let at = app.look_back(at)?;
+        let resource = app.resource_in_full(resource)?;
         let freshness = if fresh { Some(Freshness::Asked) } else { at_least.map(Freshness::AtLeast) };
         let view = app.backend()?.answer(Check { resource, user, login, freshness, at })?;
         // Exit code 0 opens gates, so the parts of the answer have to agree, and be about the time that was asked about.
@@ -79,7 +79,7 @@ fn answer(view: &CheckView) -> String {
         let at = date_and_time(at);
         return match (longest(&view.because), view.pending) {
             (Some(best), _) => {
-                format!("yes, at {at}: {member} could use {resource}, through {}", describe(best, view.now))
+                format!("yes, at {at}: {member} could use {resource}, through {}", describe(best, view))
             }
             (None, Some(pending)) => {
                 format!("no, at {at}: {member} could not use {resource}; request {pending} was pending")
@@ -88,7 +88,7 @@ fn answer(view: &CheckView) -> String {
         };
     }
     match (longest(&view.because), view.pending) {
-        (Some(best), _) => format!("yes: {member} may use {resource}, through {}", describe(best, view.now)),
+        (Some(best), _) => format!("yes: {member} may use {resource}, through {}", describe(best, view)),
         (None, Some(pending)) => format!("no: {member} may not use {resource} yet; request {pending} is pending"),
         (None, None) => {
             format!("no: {member} may not use {resource}; ask with `access request {resource}`")
@@ -96,17 +96,16 @@ fn answer(view: &CheckView) -> String {
     }
 }
 
-/// `role:admin`, `scope:kubernetes`, `the grant of request 12`, with the time left.
-fn describe(entitlement: &Entitlement, now: Timestamp) -> String {
+/// `role:admin`, `scope:kubernetes`, `the team file`, `request 12 (target:orders-db)`, with the time left.
+fn describe(entitlement: &Entitlement, view: &CheckView) -> String {
+    let way = entitlement.way_to(&view.resource);
     let how = match (entitlement.via, entitlement.request) {
-        (Via::Grant, Some(request)) => format!("request {request} ({})", entitlement.name),
-        (Via::Role | Via::Scope | Via::Feature | Via::Grant, request) => {
-            let granted = request.map(|request| format!(" by request {request}")).unwrap_or_default();
-            format!("{}:{}{granted}", entitlement.via.as_str(), entitlement.name)
-        }
+        (Via::Grant, _) => format!("{way} ({})", entitlement.name),
+        (Via::Role | Via::Scope | Via::Feature, Some(request)) => format!("{way} (request {request})"),
+        (Via::Role | Via::Scope | Via::Feature, None) => way,
     };
     match entitlement.until {
-        Some(until) => format!("{how}, {} left", brief(until.since(now))),
+        Some(until) => format!("{how}, {} left", brief(until.since(view.now))),
         None => how,
     }
 }

@@ -2,13 +2,14 @@
 
 use std::error::Error as _;
 use std::ffi::OsString;
-use std::num::ParseIntError;
+use std::num::{IntErrorKind, ParseIntError};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser as _, ValueEnum as _};
 
 use crate::commands::Cli;
 use crate::domain::Malformed;
+use crate::domain::name::Name;
 use crate::domain::text::{shortened, visible};
 use crate::error::{Failure, Kind};
 use crate::ui::ColorWhen;
@@ -135,22 +136,37 @@ pub fn failure(mut error: clap::Error, line: &[OsString]) -> Failure {
     let mut failure = match error.source().filter(|source| source.is::<ParseIntError>()) {
         Some(why) => {
             let message = message.trim_end_matches(&why.to_string());
-            Failure::new(Kind::Usage, format!("{message}a whole number is expected, such as 50"))
+            let wrong = match why.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {
+                Some(IntErrorKind::PosOverflow) => "this number is too large",
+                _ => "a whole number is expected, such as 50",
+            };
+            Failure::new(Kind::Usage, format!("{message}{wrong}"))
         }
         None => Failure::new(Kind::Usage, message),
     };
 
     let root = Cli::command();
     let words: Vec<&str> = line.iter().skip(1).map_while(|word| word.to_str()).take_while(|it| *it != "--").collect();
-    let command = words.iter().fold(&root, |command, word| command.find_subcommand(word).unwrap_or(command));
+    let mut path = Vec::new();
+    let command = words.iter().fold(&root, |command, word| {
+        let below = command.find_subcommand(word);
+        path.extend(below.map(Command::get_name));
+        below.unwrap_or(command)
+    });
+    let path = path.join(" ");
     let args: Vec<&Arg> = command.get_arguments().chain(root.get_arguments()).collect();
     if let Some(option) = dashed_value(&error, &root, &words) {
         failure = failure.hint(format!("to give a value that begins with a dash: {option}=VALUE"));
     } else if let Some(ContextValue::StyledStrs(tips)) = error.get(ContextKind::Suggested) {
-        failure.hints.extend(tips.iter().map(|tip| visible(&tip.to_string(), false).into_owned()));
+        // A long option that is not known is hardly ever a value.
+        let long = string(&error, ContextKind::InvalidArg).is_some_and(|word| word.starts_with("--"));
+        let tips = tips.iter().map(ToString::to_string).filter(|tip| !(long && tip.starts_with("to pass ")));
+        failure.hints.extend(tips.map(|tip| visible(&tip, false).into_owned()));
     }
     failure.hints.extend(malformed(&error).and_then(|why| why.hint.clone()));
-    if let Some(meant) = suggestion(&error, command, &args) {
+    failure.hints.extend(member_option(&error, command, &path));
+    failure.hints.extend(listed_by(&error, &path).map(str::to_owned));
+    if let Some(meant) = renamed(&error, &root, command).or_else(|| suggestion(&error, command, &args)) {
         failure.hint(format!("did you mean '{meant}'?"))
     } else if error.kind() == ErrorKind::InvalidSubcommand {
         failure.hint("`access help` lists the commands")
@@ -159,6 +175,52 @@ pub fn failure(mut error: clap::Error, line: &[OsString]) -> Failure {
     } else {
         failure
     }
+}
+
+/// The option for a member's name, of a command that was given the name in place of a number.
+fn member_option(error: &clap::Error, command: &Command, path: &str) -> Option<String> {
+    let typed = string(error, ContextKind::InvalidValue)?;
+    let name: Name = typed.parse().ok().filter(|_| typed.starts_with(|c: char| c.is_ascii_alphabetic()))?;
+    let positional = !string(error, ContextKind::InvalidArg)?.starts_with('-');
+    let option = options_for(command, "MEMBER").next().filter(|_| malformed(error).is_some() && positional)?;
+    Some(format!("to name a member: `access {path} --{option} {name}`"))
+}
+
+/// What lists the numbers that a command takes, if one is missing.
+fn listed_by(error: &clap::Error, path: &str) -> Option<&'static str> {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) if missing.iter().any(|arg| arg.starts_with("<ID>")) => {}
+        _ => return None,
+    }
+    Some(match path {
+        "deny" => {
+            "`access list --pending` lists them; on a terminal, `access approve` asks about each that waits for you, \
+             and you can deny it there"
+        }
+        "edit" | "withdraw" => "`access list --mine --pending` lists yours",
+        "extend" => "`access list --mine --state active` lists yours",
+        "revoke" => "`access list --state active,scheduled` lists them",
+        "review" => "`access list --unreviewed` lists them",
+        "show" => "`access list` lists them, with --all the closed ones too",
+        "recertify show" | "recertify cancel" => "`access recertify list` lists them",
+        _ => return None,
+    })
+}
+
+/// The option of this command that takes what an option of another command takes: `--user` for `--member`.
+fn renamed(error: &clap::Error, root: &Command, command: &Command) -> Option<String> {
+    let typed = string(error, ContextKind::InvalidArg).filter(|_| error.kind() == ErrorKind::UnknownArgument)?;
+    let typed = typed.strip_prefix("--")?;
+    let value = ["MEMBER", "TEXT"]
+        .into_iter()
+        .find(|value| root.get_subcommands().any(|other| options_for(other, value).any(|long| long == typed)))?;
+    options_for(command, value).next().map(|long| format!("--{long}"))
+}
+
+/// The options of a command that take such a value.
+fn options_for<'c>(command: &'c Command, value: &'c str) -> impl Iterator<Item = &'c str> {
+    let takes = move |arg: &&Arg| arg.get_value_names().is_some_and(|names| names.iter().any(|name| name == value));
+    command.get_arguments().filter(|arg| !arg.is_global_set()).filter(takes).filter_map(Arg::get_long)
 }
 
 fn malformed(error: &clap::Error) -> Option<&Malformed> {

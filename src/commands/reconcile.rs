@@ -7,6 +7,7 @@ use super::Run;
 use super::app::App;
 use crate::domain::binding::written;
 use crate::domain::name::Name;
+use crate::domain::terms::requests;
 use crate::provisioning;
 use crate::provisioning::{ReconcileState, ReconcileView, Reconciliation, Watched};
 use crate::ui::{Color, Column, Fit, Shown, line};
@@ -129,8 +130,7 @@ pub fn in_words(view: &ReconcileView) -> String {
         }
     }
     if !view.requests.is_empty() {
-        let requests: Vec<String> = view.requests.iter().map(|id| format!("request {id}")).collect();
-        words = format!("{words} ({})", requests.join(", "));
+        words = format!("{words} ({})", requests(&view.requests));
     }
     match &view.error {
         Some(error) => format!("{words}: {error}"),

@@ -52,13 +52,18 @@ const RESOURCES: [Column; 3] =
     [Column("RESOURCE", Fit::Whole), Column("YOU", Fit::Whole), Column("ABOUT", Fit::Shorten)];
 
 fn resource_row(view: &ResourceView, now: Timestamp) -> Vec<Shown> {
-    let via = view.via.first().map(String::as_str).unwrap_or_default();
-    let more = if view.via.len() > 1 { ", …" } else { "" };
+    let resource = view.resource.to_string();
+    // That a feature or a role gives itself would say nothing.
+    let via = view.via.iter().find(|via| **via != resource).map(|via| {
+        let more = if view.via.len() > 1 { ", …" } else { "" };
+        format!(" ({}{more})", via.replacen("grant:", "request ", 1))
+    });
+    let via = via.unwrap_or_default();
     let (held, color) = match (view.held, view.until, view.pending) {
-        (true, Some(until), _) => (format!("{} left ({via}{more})", brief(until.since(now))), Some(Color::Green)),
-        (true, None, _) => (format!("yes ({via}{more})"), Some(Color::Green)),
+        (true, Some(until), _) => (format!("{} left{via}", brief(until.since(now))), Some(Color::Green)),
+        (true, None, _) => (format!("yes{via}"), Some(Color::Green)),
         (false, _, Some(pending)) => (format!("asked: request {pending}"), Some(Color::Yellow)),
         (false, _, None) => ("-".to_owned(), None),
     };
-    vec![view.resource.to_string().into(), Shown(held, color), line(&view.about).into_owned().into()]
+    vec![resource.into(), Shown(held, color), line(&view.about).into_owned().into()]
 }

@@ -10,6 +10,7 @@ use crate::completion;
 use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::service::ReviewEmergency;
+use crate::ui::request;
 
 /// Review emergency access
 #[derive(Debug, Args)]
@@ -36,7 +37,8 @@ impl Run for ReviewArgs {
         }
         let note = app.text(self.note, "--note", "What did you find?")?;
         let view = app.backend()?.answer(ReviewEmergency { id: self.id, note, seen })?;
-        app.print_submitted(&view, &[], false)?;
+        let now = app.printer.now();
+        app.printer.object(&view, |sheet| request::reviewed(sheet, &view, now))?;
         Ok(0)
     }
 

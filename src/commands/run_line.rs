@@ -1,6 +1,7 @@
 //! Runs one command line to its exit code, and reports what fails.
 
 use std::ffi::OsString;
+use std::io;
 
 use clap::error::ErrorKind;
 
@@ -37,9 +38,17 @@ pub fn run_line(line: &[OsString], over_ssh: Option<OverSsh>) -> u8 {
 }
 
 fn fail(error: &anyhow::Error, json: bool, color: ColorWhen) -> u8 {
-    let mut failure = match (error.downcast_ref::<Failure>(), error.downcast_ref::<std::io::Error>()) {
+    let mut failure = match (error.downcast_ref::<Failure>(), error.downcast_ref::<io::Error>()) {
         (Some(failure), _) => failure.clone(),
-        (None, Some(_)) => Failure::new(Kind::Io, format!("{error:#}")),
+        (None, Some(io)) => {
+            let failure = Failure::new(Kind::Io, format!("{error:#}"));
+            match io.kind() {
+                io::ErrorKind::NotFound => failure.hint("check its name; a relative path begins in the current folder"),
+                io::ErrorKind::PermissionDenied => failure.hint("check the permissions of the file and of its folders"),
+                io::ErrorKind::IsADirectory => failure.hint("name a file"),
+                _ => failure,
+            }
+        }
         (None, None) => Failure::new(Kind::Failure, format!("{error:#}")),
     };
     if failure.kind == Kind::Io && failure.hints.is_empty() {

@@ -41,7 +41,12 @@ impl Run for WhoArgs {
         let at = app.look_back(self.at)?;
         let (count, nothing) = match (self.resource, self.user) {
             (Some(resource), _) => {
-                let resource = app.resource(resource)?;
+                let resource = app.resource(resource.clone()).map_err(|failure| match resource {
+                    ResourceOrName::Name(name) if failure.kind == Kind::NotFound => {
+                        failure.hint(format!("to name a member: `access who --user {name}`"))
+                    }
+                    ResourceOrName::Name(_) | ResourceOrName::Resource(_) => failure,
+                })?;
                 let (_, count) = app.rows(Who { resource, at }, |list, view| {
                     let now = list.now();
                     list.row(&view, &HOLDERS, || row(view.member.to_string(), &view, now))
@@ -86,7 +91,7 @@ fn row(first: String, view: &HolderView, now: Timestamp) -> Vec<Shown> {
         first.into(),
         match entitlement.via {
             Via::Grant => format!("grant of {}", entitlement.name),
-            Via::Role | Via::Scope | Via::Feature => format!("{}:{}", entitlement.via.as_str(), entitlement.name),
+            Via::Role | Via::Scope | Via::Feature => entitlement.way_to(&view.resource),
         }
         .into(),
         entitlement.request.map(|id| id.to_string()).unwrap_or_default().into(),

@@ -37,7 +37,7 @@ pub fn briefly(event: &Event, actor: Option<&Name>) -> String {
 
 pub fn briefly_with(event: &Event, actor: Option<&Name>, times: Times<'_>) -> String {
     if let Event::RequestSubmitted(submission) = event {
-        asks(submission, times)
+        format!("{}{}", asks(submission, times), to_extend(submission))
     } else {
         words_with(event, actor, None, times)
     }
@@ -49,16 +49,25 @@ fn utc(time: Timestamp) -> String {
 }
 
 fn asks(submission: &Submission, times: Times<'_>) -> String {
-    let Submission { requester, filed_by, details: RequestDetails { asked, .. }, extends, emergency, .. } = submission;
+    let Submission { requester, filed_by, details: RequestDetails { asked, .. }, emergency, .. } = submission;
     let filer = if filed_by == requester { String::new() } else { format!(" (filed by {filed_by})") };
     let what = if *emergency { "takes emergency access to" } else { "asks for" };
-    let more = extends.map_or_else(String::new, |before| format!(", to extend request {before}"));
-    format!("{requester}{filer} {what} {} {}{more}", asked.resource, how_long(asked, times))
+    format!("{requester}{filer} {what} {} {}", asked.resource, how_long(asked, times))
+}
+
+fn to_extend(submission: &Submission) -> String {
+    submission.extends.map_or_else(String::new, |before| format!(", to extend request {before}"))
 }
 
 /// An event as text. `about`: the request that it concerns, if any.
 pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> String {
     words_with(event, actor, about, &utc)
+}
+
+/// An event as text for somebody's inbox: of a request of somebody else, it says whose.
+pub fn in_inbox(event: &Event, actor: Option<&Name>, about: Option<&Request>, reader: &Name) -> String {
+    let whose = about.map(|request| &request.requester).filter(|requester| *requester != reader);
+    describe(event, actor, about, whose, &utc)
 }
 
 pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, times: Times<'_>) -> String {
@@ -85,6 +94,7 @@ fn describe(
     // Nobody needs to read that somebody's own request is theirs.
     let own = |request: &RequestId, by: Option<&Name>| numbered(*request, whose.filter(|name| Some(*name) != by));
     let number = |request: &RequestId| numbered(*request, whose);
+    let of_requester = |request: &RequestId| numbered(*request, about.map(|about| &about.requester).or(whose));
     // Not every event has the resource, and the reader should not have to look it up.
     let of = about.map_or_else(String::new, |request| format!(" ({})", request.details.asked.resource));
     match event {
@@ -92,7 +102,7 @@ fn describe(
         Event::TeamApplied { changes } => difference::in_words(or_root(actor), changes, "; "),
         Event::RequestSubmitted(submission) => {
             let Submission { request, details: RequestDetails { reason, .. }, .. } = submission;
-            format!("{}, request {request}: {reason}", asks(submission, times))
+            format!("{}, request {request}{}: {reason}", asks(submission, times), to_extend(submission))
         }
         Event::RequestEdited(Revision { request, by, from, to, voids, .. }) => {
             let changes = changes(from, to, times).join("; ");
@@ -113,12 +123,11 @@ fn describe(
             format!("Request {}{of} lapsed: nobody decided on it in time", number(request))
         }
         Event::RequestReminded { request } => {
-            format!("Request {}{of}{} is still waiting for a decision", number(request), of_requester(about))
+            format!("Request {}{of} is still waiting for a decision", of_requester(request))
         }
         Event::RequestRejudged { request } => format!(
-            "Request {}{of}{} was filed before an upgrade. Under the rules of the new version, other people can decide on it",
-            number(request),
-            of_requester(about)
+            "Request {}{of} was filed before an upgrade. Under the rules of the new version, other people can decide on it",
+            of_requester(request)
         ),
         Event::ApprovalsVoided { request, voids, gained } => {
             let request = number(request);
@@ -262,11 +271,6 @@ fn session_opened(opened: &OpenedSession) -> String {
     format!("{who} opened a session of {service}{from} on {resource} ({by}){recording}{more}")
 }
 
-/// ` of bob`.
-fn of_requester(about: Option<&Request>) -> String {
-    about.map_or_else(String::new, |request| format!(" of {}", request.requester))
-}
-
 /// What connectors did or found.
 fn provisioned(event: &Event) -> String {
     let what = |provision: &ProvisionedAccess| {
@@ -329,11 +333,14 @@ fn started(granted: &Granted, about: Option<&Request>, whose: Option<&Name>, tim
     if let (Some(Request { extends: Some(_), .. }), Some(end)) = (about, granted.ends_at) {
         return format!("Access to {resource} was extended until {} (request {request})", times(end));
     }
-    let emergency = match about.filter(|request| request.emergency) {
-        Some(request) => format!(" in an emergency: {}: {}", granted.member, request.details.reason),
-        None => String::new(),
-    };
-    format!("Access to {resource} started{}{emergency} (request {request})", by_rule(granted.by_rule.as_ref()))
+    let rule = by_rule(granted.by_rule.as_ref());
+    match about.filter(|request| request.emergency) {
+        Some(Request { id, details: RequestDetails { reason, .. }, .. }) => {
+            let who = &granted.member;
+            format!("Access to {resource} started{rule} in an emergency: {who}: {reason} (request {id})")
+        }
+        None => format!("Access to {resource} started{rule} (request {request})"),
+    }
 }
 
 /// The end of an extension that was granted.

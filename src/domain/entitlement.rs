@@ -124,6 +124,21 @@ impl Principal {
     }
 }
 
+impl Entitlement {
+    /// How somebody has this resource, in words: `role:admin`, `request 12`, `the team file`.
+    pub fn way_to(&self, resource: &Resource) -> String {
+        match (self.via, self.request) {
+            (Via::Grant, Some(request)) => format!("request {request}"),
+            // That a feature or a role gives itself would say nothing.
+            _ if self.to_string() == resource.to_string() => match self.request {
+                Some(_) => "a granted role".to_owned(),
+                None => "the team file".to_owned(),
+            },
+            _ => self.to_string(),
+        }
+    }
+}
+
 impl std::fmt::Display for Entitlement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.request {

@@ -238,9 +238,9 @@ fn facts(kind: NotificationKind, request: &Request, background: &Background<'_>)
     if let Some(grant) = grant {
         facts.extend(ends(grant, kind, times));
     }
-    let still = |way: &Entitlement| match way.until {
-        Some(until) => format!("by {way}, until {}", times(until)),
-        None => format!("by {way}, permanently"),
+    let still = |way: &Entitlement| {
+        let until = way.until.map_or_else(|| "permanently".to_owned(), |until| format!("until {}", times(until)));
+        format!("by {}, {until}", way.way_to(&terms.resource))
     };
     facts.extend(background.still_held.map(|way| ("Still held", still(way))));
     facts.push(("Why", request.details.reason.to_string()));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::num::{IntErrorKind, ParseIntError};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use super::principal::Principal;
 use super::resource::Resource;
 use super::role::Role;
 use super::terms::RequestId;
-use super::text::Text;
+use super::text::{LONGEST_REPEATED, Text, shortened};
 use super::time::Timestamp;
 use super::{Malformed, read_by_parsing};
 
@@ -47,8 +48,14 @@ impl From<RecertificationId> for i64 {
 impl FromStr for RecertificationId {
     type Err = Malformed;
     fn from_str(text: &str) -> Result<RecertificationId, Malformed> {
-        let number = || Malformed::new("a recertification is named by its number, as `access recertify list` shows it");
-        text.parse::<i64>().map_err(|_| number())?.try_into()
+        match text.parse::<i64>() {
+            Ok(number) if number < i64::MAX => number.try_into(),
+            Ok(_) => Err(too_large("recertification", text)),
+            Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err(too_large("recertification", text)),
+            Err(_) => {
+                Err(Malformed::new("a recertification is named by its number, as `access recertify list` shows it"))
+            }
+        }
     }
 }
 
@@ -56,6 +63,12 @@ impl fmt::Display for RecertificationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
+}
+
+/// There is none with a number that is too large for one.
+fn too_large(what: &str, number: &str) -> Malformed {
+    Malformed::names_nothing(format!("there is no {what} {}", shortened(number, LONGEST_REPEATED)))
+        .hint("`access recertify list --all` shows the recertifications that you may see")
 }
 
 /// One item of a recertification, written `1.4`.
@@ -80,7 +93,11 @@ impl FromStr for ItemId {
         if [recertification, number].iter().any(|part| part.starts_with(['+', '0'])) {
             return Err(item());
         }
-        Ok(ItemId { recertification: recertification.parse()?, number: number.parse().map_err(|_| item())? })
+        let number = number.parse().map_err(|error: ParseIntError| match error.kind() {
+            IntErrorKind::PosOverflow => too_large("item", text),
+            _ => item(),
+        })?;
+        Ok(ItemId { recertification: recertification.parse()?, number })
     }
 }
 

@@ -9,11 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::Malformed;
 use super::duration::{Duration, Length};
 use super::resource::Resource;
-use super::text::{Text, Ticket, shortened};
+use super::text::{LONGEST_REPEATED, Text, Ticket, shortened};
 use super::time::Timestamp;
-
-/// A message repeats at most this many digits.
-const LONGEST_REPEATED: usize = 40;
 
 /// 1, 2, 3 …: the number of a request and of its grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,6 +27,16 @@ impl RequestId {
     #[must_use]
     pub fn next(self) -> RequestId {
         RequestId(self.0 + 1)
+    }
+}
+
+/// `request 1`, `requests 1, 2 and 4`.
+pub fn requests(ids: &[RequestId]) -> String {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    match ids.as_slice() {
+        [] => "no request".to_owned(),
+        [one] => format!("request {one}"),
+        [others @ .., last] => format!("requests {} and {last}", others.join(", ")),
     }
 }
 

@@ -65,6 +65,9 @@ pub fn indented(text: &str, columns: usize) -> String {
     text.replace('\n', &format!("\n{:columns$}", ""))
 }
 
+/// A message repeats at most this many digits of a number that is too large.
+pub const LONGEST_REPEATED: usize = 40;
+
 /// The text, or its two ends where it has more characters than this: for messages that repeat what somebody gave.
 pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     let place = |skipped: usize| text.char_indices().nth(skipped).map(|(place, _)| place);

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
 use super::{Call, Listed, Never, Problem, Rows, Service, review};
-use crate::domain::describe::words;
+use crate::domain::describe::in_inbox;
+use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{LookupRefusal, Refusal, RefusalKind};
@@ -48,7 +49,8 @@ impl Call for Inbox {
                 left -= rows.len() as u64;
                 before = rows.last().map_or(before, |row| row.id);
                 let more = if cut { read.count_notifications(&me.name, all, before)? } else { 0 };
-                let views = rows.into_iter().map(|row| view(read, row, now)).collect::<Result<Vec<_>, _>>()?;
+                let views =
+                    rows.into_iter().map(|row| view(read, row, &me.name, now)).collect::<Result<Vec<_>, _>>()?;
                 Ok((views, (cut || last).then(|| Listed { more, warnings: Vec::new() })))
             })?;
             for view in views {
@@ -61,14 +63,14 @@ impl Call for Inbox {
     }
 }
 
-fn view(read: &Read<'_>, row: InboxItem, now: Timestamp) -> Result<NotificationView, Problem> {
+fn view(read: &Read<'_>, row: InboxItem, reader: &Name, now: Timestamp) -> Result<NotificationView, Problem> {
     let InboxItem { id, notice, seq, read_at } = row;
     let entry = read.entry(seq)?;
     let request = match entry.event.request() {
         Some(id) => read.request(id)?,
         None => None,
     };
-    let mut text = words(&entry.event, entry.actor.as_ref(), request.as_ref());
+    let mut text = in_inbox(&entry.event, entry.actor.as_ref(), request.as_ref(), reader);
     if let Some(request) = request.filter(|_| notice == NotificationKind::AccessEmergency) {
         let emergency = review::emergency(read, &PolicyContext::default(), &request, now)?;
         text.extend(emergency.map(|emergency| emergency.words(&request)));

@@ -22,7 +22,7 @@ use crate::domain::provisioning::{held_still, not_taken_back};
 use crate::domain::recertification::overdue;
 use crate::domain::request::vote::Tally;
 use crate::domain::request::{Request, authorize, emergency};
-use crate::domain::terms::RequestId;
+use crate::domain::terms::{RequestId, requests};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::{
@@ -274,10 +274,14 @@ fn owed_warnings(owed: &[(RequestId, Vec<Name>)], more: usize, me: &Principal) -
         return Vec::new();
     }
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let mut warnings = vec![format!("emergency access that needs a review: {}{more}", emergency::reviews_owed(owed))];
-    let own = owed.iter().filter(|(_, reviewers)| reviewers.contains(&me.name));
-    warnings.extend(own.map(|(id, _)| format!("you can review request {id}: `access review {id} --note '…'`")));
-    warnings
+    let own: Vec<RequestId> =
+        owed.iter().filter(|(_, reviewers)| reviewers.contains(&me.name)).map(|(id, _)| *id).collect();
+    let you_can = match own.as_slice() {
+        [] => String::new(),
+        [id] => format!("; you can review request {id}: `access review {id} --note '…'`"),
+        several => format!("; you can review {}: `access review ID --note '…'`", requests(several)),
+    };
+    vec![format!("emergency access that needs a review: {}{more}{you_can}", emergency::reviews_owed(owed))]
 }
 
 /// One request in detail.

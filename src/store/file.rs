@@ -91,7 +91,7 @@ pub fn io(path: &Path, error: &std::io::Error) -> Error {
 pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
     let name = path
         .file_name()
-        .ok_or_else(|| invalid(format!("{} is not a path to a file", path.display()), "name a file with --db"))?;
+        .ok_or_else(|| invalid(format!("{} is not a path to a file", path.display()), "name a file"))?;
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -329,7 +329,9 @@ pub fn create_private(path: &Path) -> Result<(), Error> {
 pub fn vacant(path: &Path) -> Result<PathBuf, Error> {
     let path = resolve(path).map_err(|error| match (error, path.parent()) {
         // Here it is the folder that is missing, not the database.
-        (Error::Absent { .. }, Some(folder)) => io(folder, &nix::errno::Errno::ENOENT.into()),
+        (Error::Absent { .. }, Some(folder)) => {
+            invalid(format!("there is no folder {}", folder.display()), "create it first, or name another place")
+        }
         (error, _) => error,
     })?;
     if fs::symlink_metadata(&path).is_ok() {

@@ -226,7 +226,10 @@ pub fn in_short(view: &RequestView, now: Timestamp) -> String {
 
 /// The outcome for a request, in one line, and how far connectors are with it.
 fn outcome(view: &RequestView, now: Timestamp) -> String {
-    let outcome = outcome_alone(view, now);
+    and_provisioned(outcome_alone(view, now), view)
+}
+
+fn and_provisioned(outcome: String, view: &RequestView) -> String {
     match provisioned(view) {
         Some(provisioned) => format!("{outcome} ({provisioned})"),
         None => outcome,
@@ -272,9 +275,6 @@ fn outcome_alone(view: &RequestView, now: Timestamp) -> String {
                 in_full(grant.starts_at, now)
             )
         }
-        (State::Expired | State::Revoked, grant) if was_reviewed_last(view, grant.as_ref()) => {
-            format!("Request {id} reviewed: {asked}, {}", view.state)
-        }
         (State::Revoked, Some(grant)) => {
             format!("Request {id} revoked: {who} no longer has {} through it", grant.resource)
         }
@@ -286,13 +286,12 @@ fn outcome_alone(view: &RequestView, now: Timestamp) -> String {
     }
 }
 
-/// Whether an emergency that is over was reviewed after it ended.
-fn was_reviewed_last(view: &RequestView, grant: Option<&GrantView>) -> bool {
-    match (&view.review, grant.and_then(|grant| grant.ended_at)) {
-        (Some(ReviewView::Done(review)), Some(ended)) => review.at >= ended,
-        (Some(ReviewView::Done(_)), None) => true,
-        (Some(ReviewView::Owed(_)) | None, _) => false,
+/// An emergency that was reviewed now.
+pub fn reviewed(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
+    if view.state == State::Active {
+        return outcomes(sheet, view, now);
     }
+    sheet.line(&and_provisioned(format!("Request {} reviewed: {}, {}", view.id, asked(view), view.state), view));
 }
 
 /// What a dry run of a request says.

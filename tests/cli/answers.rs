@@ -196,6 +196,32 @@ fn a_profile_without_grants_denies_no_access_by_role() {
 }
 
 #[test]
+fn nothing_is_said_to_come_through_itself() {
+    let world = World::sample();
+    world.grant("heidi", "role:member", "alice", &[]);
+    for (login, resource, says) in [
+        ("bob", "feature:deploy", "yes: bob may use feature:deploy, through the team file\n"),
+        ("bob", "role:member", "yes: bob may use role:member, through the team file\n"),
+        ("bob", "scope:kubernetes", "yes: bob may use scope:kubernetes, through the team file\n"),
+        ("alice", "role:member", "yes: alice may use role:member, through role:admin\n"),
+        ("heidi", "feature:deploy", "yes: heidi may use feature:deploy, through a granted role (request 1), 1h left\n"),
+        ("heidi", "role:member", "yes: heidi may use role:member, through request 1 (role:member), 1h left\n"),
+    ] {
+        world.run(login, &["check", resource]).ok().says(says);
+    }
+    let says = |login: &str, args: &[&str]| {
+        let out = world.run(login, args).ok().out;
+        out.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let bob = says("alice", &["who", "--user", "bob"]);
+    assert!(bob.contains("feature:deploy the team file scope:kubernetes the team file"), "{bob}");
+    assert!(says("alice", &["who", "feature:deploy"]).contains("heidi a granted role 1"));
+    let listed = says("heidi", &["resources"]);
+    assert!(listed.contains("feature:deploy 1h left every member"), "{listed}");
+    assert!(listed.contains("role:member 1h left (request 1)"), "{listed}");
+}
+
+#[test]
 fn parts_of_a_team_file_that_have_no_effect_are_warned_of() {
     let world = World::of("olivia", TEAM);
     let warned = |more: &str| {

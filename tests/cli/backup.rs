@@ -144,7 +144,9 @@ fn a_database_that_is_not_whole_is_not_copied() {
 #[test]
 fn a_backup_that_can_not_be_made_leaves_nothing() {
     let world = World::sample();
-    world.run("root", &["backup", "no/such/folder/copy.db"]).fails(74, "no/such/folder: No such file or directory");
+    world
+        .run("root", &["backup", "no/such/folder/copy.db"])
+        .fails(65, "there is no folder no/such/folder\nhint: create it");
     assert_eq!(left(&world, "no"), [""; 0]);
     World::empty().run("root", &["backup", "copy.db"]).fails(69, "there is no access database");
 }

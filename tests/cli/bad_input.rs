@@ -335,10 +335,11 @@ fn team_files_that_are_none() {
     let email = good.replacen("role = \"admin\"", "email = \"a@b\\r\\nBcc: c@d\"\nrole = \"admin\"", 1);
     busy.refuses_file(email.replacen("email = \"alice@acme.example\"\n", "", 1), 65, "an email is written like");
     busy.refuses_file("[team]\nname=\"x\"\n[members.a]\nrole=\"owner\"\ndisabled=true", 65, "can't be disabled");
-    let apply = |file| busy.refuses("olivia", &["team", "apply", file, "--yes"], 74, "can't be read");
-    apply("absent.toml");
     std::fs::create_dir(busy.world.folder().join("folder")).unwrap();
-    apply("folder");
+    for (file, hint) in [("absent.toml", "check its name"), ("folder", "name a file")] {
+        let apply = busy.refuses("olivia", &["team", "apply", file, "--yes"], 74, "can't be read");
+        assert!(apply.err.contains(&format!("hint: {hint}")) && !apply.err.contains("disk"), "{apply:?}");
+    }
 }
 
 #[test]

@@ -352,10 +352,17 @@ fn a_name_that_several_resources_have_is_refused_with_the_choices() {
 fn a_gate_and_an_approval_name_the_resource_in_full() {
     let world = World::sample();
     let id = world.grant("bob", "target:orders-db", "alice", &[]);
-    world.run("bob", &["check", "orders-db"]).fails(2, "a resource is written kind:name");
+    let gate = world.run("bob", &["check", "orders-db"]).fails(2, "a resource is written kind:name");
+    assert!(gate.err.contains("hint: did you mean target:orders-db?"), "{gate:?}");
+    world.run("bob", &["check", "orders"]).fails(2, "hint: `access resources` lists what there is");
+    for (login, more) in [("stranger", &[][..]), ("root", &["--login", "bob"])] {
+        world.run(login, &[&["check", "orders-db"], more].concat()).fails(2, "a resource is written kind:name");
+    }
+    assert!(!world.actions().contains(&"attempt.refused".to_owned()), "a check records nothing");
     let other = world.request("bob", "target:billing-db", &[]);
     let approve = ["approve", &other, "--resource", "orders-read", "--yes"];
-    world.run("alice", &approve).fails(2, "a resource is written kind:name");
+    let approved = world.run("alice", &approve).fails(2, "a resource is written kind:name");
+    assert!(approved.err.contains("hint: did you mean scope:orders-read?"), "{approved:?}");
     assert_eq!((world.state(&id), world.state(&other)), ("active".to_owned(), "pending".to_owned()));
 }
 

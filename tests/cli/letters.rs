@@ -225,7 +225,11 @@ fn who_is_told_that_access_was_revoked_is_told_how_they_have_it_still() {
     world.grant("bob", "feature:export-customers", "olivia", &["--duration", "3h"]);
     world.run("alice", &["revoke", "1"]).ok();
     world.run("root", &["deliver"]).ok();
-    says(&mail, "bob", &[("Ended", "2026-11-24 04:00 EST"), ("Still held", "by grant:2, until 2026-11-24 07:00 EST")]);
+    says(
+        &mail,
+        "bob",
+        &[("Ended", "2026-11-24 04:00 EST"), ("Still held", "by request 2, until 2026-11-24 07:00 EST")],
+    );
     world.run("alice", &["revoke", "2"]).ok();
     world.run("root", &["deliver"]).ok();
     assert!(!last(&mail, "bob").0.contains("Still held"), "{}", last(&mail, "bob").0);

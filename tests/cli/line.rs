@@ -387,6 +387,67 @@ fn what_was_nearly_right_is_named() {
         world.run("bob", &args).fails(2, "'--limit <N>': a whole number is expected");
     }
     world.run("bob", &["inbox", "--mark-read", "seven"]).fails(2, "a whole number is expected");
+    world.run("bob", &["list", "--limit", "99999999999999999999"]).fails(2, "'--limit <N>': this number is too large");
+}
+
+#[test]
+fn a_command_without_its_number_says_what_lists_them() {
+    let world = World::sample();
+    for (args, listed) in [
+        (&["deny"][..], "`access list --pending` lists them; on a terminal, `access approve`"),
+        (&["approve"], "`access list --pending` lists them"),
+        (&["withdraw"], "`access list --mine --pending` lists yours"),
+        (&["edit", "--duration", "2h"], "`access list --mine --pending` lists yours"),
+        (&["edit"], "`access list --mine --pending` lists yours"),
+        (&["extend"], "`access list --mine --state active` lists yours"),
+        (&["revoke"], "`access list --state active,scheduled` lists them"),
+        (&["review", "--note", "x"], "`access list --unreviewed` lists them"),
+        (&["show"], "`access list` lists them, with --all the closed ones too"),
+        (&["recertify", "show"], "`access recertify list` lists them"),
+    ] {
+        let ran = world.run("alice", args).fails(2, "");
+        assert!(ran.err.contains(listed), "{ran:?}");
+        for command in ran.err.split('`').filter(|words| words.starts_with("access list") && !words.contains("mine")) {
+            world.run("alice", &command.split(' ').skip(1).collect::<Vec<_>>()).ok();
+        }
+    }
+    let edit = world.run("alice", &["edit", "1"]).fails(2, "");
+    assert!(!edit.err.contains("access list"), "{edit:?}");
+}
+
+#[test]
+fn a_member_in_place_of_a_number_or_a_resource_gets_the_option_named() {
+    let world = World::sample();
+    for (args, code, option) in [
+        (["revoke", "bob"], 2, "hint: to name a member: `access revoke --member bob`\n"),
+        (["who", "bob"], 4, "hint: to name a member: `access who --user bob`\n"),
+    ] {
+        let ran = world.run("alice", &args).fails(code, "");
+        assert!(ran.err.contains(option), "{ran:?}");
+    }
+    for args in [["revoke", "1.5"], ["approve", "bob"], ["who", "target:bob"]] {
+        let ran = world.run("alice", &args);
+        assert!(ran.code != 0 && !ran.err.contains("to name a member"), "{ran:?}");
+    }
+}
+
+#[test]
+fn an_option_that_has_another_name_here_is_named() {
+    let world = World::sample();
+    for (args, meant) in [
+        (&["check", "--member", "bob", "target:orders-db"][..], "--user"),
+        (&["who", "--member=bob"], "--user"),
+        (&["revoke", "--user", "bob"], "--member"),
+        (&["list", "--user", "bob"], "--requester"),
+        (&["request", "target:orders-db", "--user", "bob"], "--for"),
+        (&["approve", "1", "--reason", "x"], "--note"),
+        (&["deny", "1", "--note", "x"], "--reason"),
+    ] {
+        let ran = world.run("alice", args).fails(2, "unexpected argument");
+        assert!(ran.err.ends_with(&format!("found\nhint: did you mean '{meant}'?\n")), "{ran:?}");
+    }
+    let none = world.run("alice", &["check", "--nonsense", "x"]).fails(2, "unexpected argument '--nonsense'");
+    assert!(!none.err.contains("to pass"), "{none:?}");
 }
 
 #[test]

@@ -313,7 +313,8 @@ fn whose_turn_a_review_is_is_told_wherever_the_emergency_is() {
     let warned = "emergency access that needs a review: request 1 (alice, erin or olivia)";
     assert!(list.err.contains(warned) && !list.err.contains("you can"), "{}", list.err);
     let list = world.run("erin", &["list"]).ok();
-    assert!(list.err.contains("you can review request 1: `access review 1"), "{}", list.err);
+    let once = format!("warning: {warned}; you can review request 1: `access review 1 --note '…'`\n");
+    assert_eq!(list.err, once);
     world.run("olivia", &["doctor"]).ok().says("1 emergency needs a review: request 1 (alice, erin or olivia)");
 
     world.run("erin", &["review", "1", "--note", "fine"]).ok();

@@ -203,7 +203,16 @@ fn nobody_reviews_their_own_access_or_what_is_for_others() {
     }
     let seen = items(&show(&world, "bob", "2"));
     assert_eq!(seen, ["2.1 bob 1/target:orders-db"], "their own, and no other");
-    world.run("carol", &["recertify", "show", "9"]).fails(4, "there is no recertification 9");
+    for (args, says) in [
+        (["show", "9"], "there is no recertification 9\n"),
+        (["show", "9223372036854775807"], "there is no recertification 9223372036854775807\n"),
+        (["show", "99999999999999999999"], "there is no recertification 99999999999999999999\n"),
+        (["keep", "99999999999999999999.1"], "there is no recertification 99999999999999999999\n"),
+        (["keep", "1.99999999999999999999"], "there is no item 1.99999999999999999999\n"),
+    ] {
+        let ran = world.run("carol", &["recertify", args[0], args[1]]).fails(4, says);
+        assert!(ran.err.contains("hint: `access recertify list --all` shows"), "{ran:?}");
+    }
     assert_eq!(faults(&world), [""; 0]);
 }
 

@@ -143,11 +143,12 @@ fn a_browser_shows_the_report_whole_and_runs_nothing_of_it() {
     assert_eq!(found["ran"], json!([]));
     assert_eq!(found["messages"], json!([]), "no script was refused, since there is none");
     assert_eq!(found["requests"].as_array().unwrap().len(), 1, "{}", found["requests"]);
-    for (layout, width) in found["layouts"].as_array().unwrap().iter().zip([360, 768, 1280]) {
+    for (layout, width) in found["layouts"].as_array().unwrap().iter().zip([360, 768, 961, 1000, 1280]) {
         assert_eq!((&layout["window"], &layout["page"]), (&json!(width), &json!(width)));
         for none in ["wide", "repeated", "dead", "handlers"] {
             assert_eq!(layout[none], json!([]), "{none} at {width}");
         }
+        assert_eq!(layout["stacked"], width < 960, "{width}");
         assert_eq!(layout["title"], "Access report: acme, 2026-09-06 to 2026-12-05");
         let elements: Vec<&str> =
             layout["elements"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
@@ -447,8 +448,10 @@ fn a_report_is_private_and_goes_over_nothing_of_somebody_else() {
     world.run("alice", &["report", "--csv", "link"]).fails(5, "link exists; nothing was written");
     assert_eq!(std::fs::read_to_string(path("kept")).unwrap(), "kept");
     assert!(!path("nowhere").exists());
-    world.run("alice", &["report", "--html", "none/page.html"]).fails(74, "none/page.html can't be written");
-    world.run("alice", &["report", "--csv", "none/sheets"]).fails(74, "none/sheets can't be written");
+    for (option, path) in [("--html", "none/page.html"), ("--csv", "none/sheets")] {
+        let ran = world.run("alice", &["report", option, path]).fails(74, &format!("{path} can't be written"));
+        assert!(ran.err.ends_with("hint: create its folder first, or name another place\n"), "{ran:?}");
+    }
     world.run("alice", &["report", "--html", "-", "--json"]).exits(2);
     let left = std::fs::read_dir(world.folder()).unwrap();
     let drafts = left.filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().contains(".new-"));

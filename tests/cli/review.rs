@@ -271,16 +271,25 @@ fn what_one_has_already_is_not_asked_for_again() {
         ("alice", "connection:prod-aws", "through role:admin, permanently"),
         ("alice", "scope:orders-read", "through role:admin, permanently"),
         ("bob", "target:orders-api", "through scope:kubernetes, permanently"),
-        ("bob", "feature:deploy", "through feature:deploy, permanently"),
-        ("bob", "target:orders-db", "through grant:1, for another 4h"),
+        ("bob", "feature:deploy", "through the team file, permanently"),
+        ("bob", "target:orders-db", "through request 1, for another 4h"),
         ("carol", "target:orders-db", "through role:admin, for another 4h"),
-        ("carol", "role:admin", "through grant:2, for another 4h"),
-        ("dave", "target:billing-db", "through grant:3, permanently"),
+        ("carol", "role:admin", "through request 2, for another 4h"),
+        ("dave", "target:billing-db", "through request 3, permanently"),
         ("bob", "role:member", "role:member gives nothing"),
         ("alice", "role:member", "role:member gives nothing"),
     ];
     for (login, resource, says) in cases {
         world.run(login, &["request", resource, "--reason", "x"]).fails(5, says);
+    }
+    for (login, more, hint) in [
+        ("alice", &["--as", "erin"][..], "hint: `access whoami` shows what you have\n"),
+        ("alice", &["--for", "erin"], "hint: `access who --user erin` shows what they have\n"),
+        ("alice", &["--for", "carol"], "hint: `access who --user carol` shows what they have; ask for longer with"),
+    ] {
+        let ask = [&["request", "target:orders-db", "--reason", "x"][..], more].concat();
+        let ran = world.run(login, &ask).exits(5);
+        assert!(ran.err.contains(hint), "{ran:?}");
     }
     // Longer than it lasts is something new.
     for (login, resource) in [("bob", "target:orders-db"), ("carol", "role:admin")] {

@@ -654,6 +654,25 @@ fn past_requests_are_judged_by_the_rules_of_a_new_file() {
 }
 
 #[test]
+fn the_end_of_an_emergency_that_was_reviewed_is_not_called_a_review() {
+    let world = world(&["emergency = true, max_duration = \"1h\""]);
+    for id in ["1", "2"] {
+        let args = ["request", "target:orders-db", "--reason", "Orders are down", "--emergency"];
+        world.run("bob", &args).ok();
+        let review = || world.run("alice", &["review", id, "--note", "fine"]).ok();
+        let revoke = || world.run("alice", &["revoke", id]).ok();
+        let says = format!("Request {id} revoked: bob no longer has target:orders-db through it\n");
+        if id == "1" {
+            review().says("it is reviewed");
+            assert_eq!(revoke().out, says);
+        } else {
+            assert_eq!(revoke().out, says);
+            assert_eq!(review().out, "Request 2 reviewed: target:orders-db for 1h, revoked\n");
+        }
+    }
+}
+
+#[test]
 fn an_emergency_hides_from_nobody_until_it_is_reviewed() {
     let world = world(&["emergency = true, max_duration = \"1h\""]);
     let args = ["request", "target:orders-db", "--reason", "Orders are down", "--emergency"];

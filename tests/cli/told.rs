@@ -356,6 +356,23 @@ fn a_cron_that_comes_too_late_to_warn_tells_of_the_end_only() {
 }
 
 #[test]
+fn an_inbox_says_whose_request_it_is_unless_it_is_ones_own() {
+    let world = World::sample();
+    let newest = |login: &str| world.json(login, &["inbox"])[0]["text"].as_str().unwrap().to_owned();
+    let first = world.grant("bob", "target:orders-db", "alice", &[]);
+    assert_eq!(newest("erin"), "alice approved request 1 of bob: target:orders-db for 1h");
+    assert_eq!(newest("bob"), "alice approved request 1: target:orders-db for 1h");
+    let longer = world.json("bob", &["extend", &first, "--reason", "more"])["id"].to_string();
+    assert_eq!(
+        newest("erin"),
+        "bob asks for target:orders-db from 2026-11-24T10:00:00Z for 1h, request 2, to extend request 1: more"
+    );
+    world.run("alice", &["deny", &longer]).ok();
+    assert_eq!(newest("erin"), "alice denied request 2 of bob (target:orders-db)");
+    assert_eq!(newest("bob"), "alice denied request 2 (target:orders-db)");
+}
+
+#[test]
 fn a_revoked_grant_is_told_to_its_holder_unless_they_did_it() {
     let world = World::sample();
     let own = world.grant("bob", "target:orders-db", "alice", &[]);
@@ -366,7 +383,7 @@ fn a_revoked_grant_is_told_to_its_holder_unless_they_did_it() {
     world.run("olivia", &["revoke", &others, "--reason", "The incident is over"]).ok();
     assert_eq!(told(&world, "access.revoked"), ["bob"]);
     let text = world.json("bob", &["inbox"])[0]["text"].to_string();
-    assert!(text.contains("The incident is over"), "{text}");
+    assert!(text.contains("(request 2): The incident is over"), "{text}");
     // A grant that was revoked does not expire as well.
     world.pass("2h");
     world.run("root", &["expire"]).ok();

@@ -48,7 +48,7 @@ fn who_may_decide_since_an_upgrade_is_notified_once() {
     assert_eq!(world.unread("mia"), ["request.submitted"; 2]);
     let inbox = world.json("mia", &["inbox"]);
     assert!(
-        inbox[0]["text"].as_str().unwrap().contains("Request 4 (target:orders-db) of bob was filed before an upgrade")
+        inbox[0]["text"].as_str().unwrap().contains("Request 4 of bob (target:orders-db) was filed before an upgrade")
     );
     assert_eq!(world.unread("dave").iter().filter(|event| *event == "request.submitted").count(), 3, "as before");
 

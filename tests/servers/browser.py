@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-WIDTHS = [360, 768, 1280]
+WIDTHS = [360, 768, 961, 1000, 1280]
 
 # Elements that reach beyond the window or beyond what holds them, text that is cut off, and the headings in their order.
 LAYOUT = """(() => {
@@ -33,6 +33,7 @@ LAYOUT = """(() => {
         dead: links.filter(link => !link.startsWith('#') || !document.getElementById(link.slice(1))),
         elements: [...new Set([...document.querySelectorAll('*')].map(element => element.localName))].sort(),
         handlers: [...document.querySelectorAll('*')].flatMap(element => element.getAttributeNames()).filter(name => name.startsWith('on')),
+        stacked: [...document.querySelectorAll('table.rows')].some(table => getComputedStyle(table).display == 'block'),
         title: document.title, text: document.body.innerText,
     });
 })()"""

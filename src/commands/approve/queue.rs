@@ -33,7 +33,7 @@ impl App {
         let Some(prompt) = prompt else {
             let why = if changes { "changes need the ID of a request" } else { "ID is missing" };
             return Err(Failure::new(Kind::Usage, why)
-                .hint("access approve ID…")
+                .hint("access approve ID…; `access list --pending` lists them")
                 .hint("on a terminal and without --yes, `access approve` goes through all requests that wait for you")
                 .into());
         };

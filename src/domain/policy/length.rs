@@ -5,7 +5,7 @@ use super::other_grants::OtherGrant;
 use crate::domain::catalog::{CatalogItem, grant_covers};
 use crate::domain::duration::{Length, spell};
 use crate::domain::interval::{covered, measure};
-use crate::domain::terms::RequestId;
+use crate::domain::terms::{RequestId, requests};
 use crate::domain::time::Timestamp;
 
 /// How long somebody would have a thing, counted with their other grants of it.
@@ -26,13 +26,11 @@ impl CountedLength {
 impl CountedLength {
     /// `, and this would be 3h with requests 4 and 5`; empty when nothing else was counted.
     pub(super) fn words(&self) -> String {
-        let requests: Vec<String> = self.with.iter().map(ToString::to_string).collect();
-        let Some((last, others)) = requests.split_last() else { return String::new() };
-        let length = self.seconds.map_or_else(|| "permanent".to_owned(), spell);
-        match others {
-            [] => format!(", and this would be {length} together with request {last}"),
-            others => format!(", and this would be {length} together with requests {} and {last}", others.join(", ")),
+        if self.with.is_empty() {
+            return String::new();
         }
+        let length = self.seconds.map_or_else(|| "permanent".to_owned(), spell);
+        format!(", and this would be {length} together with {}", requests(&self.with))
     }
 }
 

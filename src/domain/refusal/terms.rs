@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 pub enum TermsRefusal {
     RoleOwner,
     RoleNotAbove { asked: Role, own: Role },
-    AlreadyHeld { member: Name, resource: Resource, way: Box<Entitlement>, now: Timestamp },
+    AlreadyHeld { member: Name, filer: Name, resource: Resource, way: Box<Entitlement>, now: Timestamp },
     AlreadyPending { first: RequestId, resource: Resource },
     EndPassed { until: Timestamp },
     EndTooFar { until: Timestamp },
@@ -56,12 +56,13 @@ impl TermsRefusal {
             TermsRefusal::RoleNotAbove { asked, own } => {
                 format!("role:{asked} gives nothing that role:{own} does not have already")
             }
-            TermsRefusal::AlreadyHeld { member, resource, way, now } => match way.until {
+            TermsRefusal::AlreadyHeld { member, resource, way, now, .. } => match way.until {
                 Some(until) => format!(
-                    "{member} has {resource} already, through {way}, for another {}",
+                    "{member} has {resource} already, through {}, for another {}",
+                    way.way_to(resource),
                     duration::spell(until.since(*now))
                 ),
-                None => format!("{member} has {resource} already, through {way}, permanently"),
+                None => format!("{member} has {resource} already, through {}, permanently", way.way_to(resource)),
             },
             TermsRefusal::AlreadyPending { first, resource } => {
                 format!("request {first} for {resource} is pending already")
@@ -88,10 +89,12 @@ impl TermsRefusal {
         let one = |hint: &str| vec![hint.to_owned()];
         match self {
             TermsRefusal::RoleOwner => one("the owner hands ownership over by applying a team file that names another"),
-            TermsRefusal::RoleNotAbove { .. } => one("`access whoami` shows your role"),
-            TermsRefusal::AlreadyHeld { way, .. } if way.until.is_none() => one("`access whoami` shows what you have"),
-            TermsRefusal::AlreadyHeld { .. } => {
-                one("`access whoami` shows what you have; ask for longer with --duration")
+            TermsRefusal::AlreadyHeld { member, filer, way, .. } => {
+                let shows = match member == filer {
+                    true => "`access whoami` shows what you have".to_owned(),
+                    false => format!("`access who --user {member}` shows what they have"),
+                };
+                vec![if way.until.is_some() { format!("{shows}; ask for longer with --duration") } else { shows }]
             }
             TermsRefusal::AlreadyPending { first, .. } => vec![
                 format!("see it with `access show {first}`"),
@@ -112,6 +115,7 @@ impl TermsRefusal {
             TermsRefusal::PermanentEmergency => one("say how long with --duration or --until"),
             TermsRefusal::EmergencyLater => one("leave --start out, or --emergency"),
             TermsRefusal::EmergencyForAnother => one("the person who needs it can take it"),
+            TermsRefusal::RoleNotAbove { .. } => Vec::new(),
             TermsRefusal::NothingDemanded { .. } => one("the owner can name approvers in the team file"),
         }
     }

@@ -17,7 +17,7 @@ use crate::domain::principal::Principal;
 use crate::domain::refusal::{Refusal, VoteRefusal};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::terms::{RequestId, Terms};
+use crate::domain::terms::{RequestId, Terms, requests};
 use crate::domain::text::{Text, joined};
 use crate::domain::time::Timestamp;
 
@@ -97,15 +97,7 @@ pub fn reviews_owed(owed: &[(RequestId, Vec<Name>)]) -> String {
             None => groups.push((reviewers, vec![*id])),
         }
     }
-    let group = |(reviewers, ids): &(&[Name], Vec<RequestId>)| {
-        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        let requests = match ids.as_slice() {
-            [] => String::new(),
-            [one] => format!("request {one}"),
-            [others @ .., last] => format!("requests {} and {last}", others.join(", ")),
-        };
-        format!("{requests} ({})", one_of(reviewers))
-    };
+    let group = |(reviewers, ids): &(&[Name], Vec<RequestId>)| format!("{} ({})", requests(ids), one_of(reviewers));
     joined(groups.iter().map(group))
 }
 

@@ -132,6 +132,7 @@ pub(super) fn may_ask<'f>(ask: &Ask, filing: &Filing<'f>, now: Timestamp) -> Res
         wrong.push(
             TermsRefusal::AlreadyHeld {
                 member: requester.name.clone(),
+                filer: filer.name.clone(),
                 resource: ask.details.asked.resource.clone(),
                 way: Box::new(way.clone()),
                 now,
