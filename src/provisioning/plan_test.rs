@@ -36,6 +36,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_was_tried_before_comes_last_and_in_another_order_each_time() {
+        let found: FoundHoldings = (0..40).map(holding).collect();
+        let entry = |state| JournalEntry {
+            state,
+            since: time(0),
+            requests: Vec::new(),
+            until: None,
+            end_sessions: false,
+            key: "k".to_owned(),
+        };
+        let tried = |number: u8| number % 4 != 1;
+        let state = |number| if tried(number) { JournalState::Revoking } else { JournalState::Granted };
+        let journal: Entries = (0..40).map(|number| (holding(number), entry(state(number)))).collect();
+        let order = |nonce: &str| -> Vec<Holding> {
+            let now = Now { now: time(1), nonce, end_sessions: &|_| None };
+            plan(&Desired::new(), &found, &journal, &now).acts.into_iter().map(|act| act.holding).collect()
+        };
+        let (one, other) = (order("one"), order("other"));
+        let first: Vec<Holding> =
+            one.iter().filter(|it| !(0..40).any(|n| tried(n) && holding(n) == **it)).cloned().collect();
+        assert_eq!((&one[..10], &other[..10]), (&first[..], &first[..]));
+        assert_ne!(one, other);
+        assert_eq!(BTreeSet::from_iter(one), BTreeSet::from_iter(other));
+    }
+
     /// Where a run is killed, or what goes wrong in it.
     #[derive(Debug, Clone, Copy)]
     enum Fault {

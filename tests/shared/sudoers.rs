@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::connector::{Connector, done, notes, says};
-use crate::host::{ACCESS, Host, Ran, root, shell, user, within};
+use crate::host::{ACCESS, Host, Ran, as_user, compile, root, shell, user, within};
 
 const SUDO: Connector<'_> = Connector {
     args: &[
@@ -102,6 +102,26 @@ fn a_member_may_run_the_commands_of_the_profile_and_then_may_not() {
     assert!(rights("bob").contains("not allowed"), "{}", rights("bob"));
     assert_eq!(files(), before, "what was there before stays");
     sudo("carol", "status").ok();
+}
+
+/// As sudo does between the reading of its rules and the command.
+const STOPPED: &str =
+    "#include <signal.h>\n#include <unistd.h>\nint main(void) { raise(SIGSTOP); for (;;) pause(); }\n";
+
+#[test]
+fn a_sudo_that_was_stopped_before_its_command_ends() {
+    let Some(_host) = host() else { return };
+    assert_eq!(SUDO.grant("bob", "web"), done());
+    let program = compile("stopped", STOPPED);
+    root("chmod", &["4755", &program]).ok();
+    let mut stopped = as_user("bob", &program, &[]).spawn().unwrap();
+    let status = format!("/proc/{}/status", stopped.id());
+    let is_stopped = || fs::read_to_string(&status).unwrap_or_default().contains("State:\tT");
+    within(Duration::from_secs(10), is_stopped, "it is stopped");
+    notes(&SUDO.revoke("bob", "web"), "already runs with sudo");
+    assert!(stopped.try_wait().unwrap().is_none());
+    assert_eq!(SUDO.revoke_and_end_sessions("bob", "web"), done());
+    within(Duration::from_secs(2), || stopped.try_wait().unwrap().is_some(), "it ended");
 }
 
 #[test]
