@@ -408,6 +408,24 @@ fn a_process_that_always_starts_another_does_not_get_away() {
     before.wait().unwrap();
 }
 
+#[test]
+fn what_others_start_all_the_time_holds_up_nobodys_revoke() {
+    let Some(_host) = host() else { return };
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    let mut bobs = session("bob", "exec sleep 600");
+    let program = hopper();
+    let mut carols = as_user("carol", "/bin/sh", &["-c", &format!("cd; exec {program}")]).spawn().unwrap();
+    within(Duration::from_secs(10), || home("carol").join("hops").exists(), "hers started");
+    assert_eq!(GROUPS.revoke_and_end_sessions("bob", "orders"), done());
+    within(Duration::from_secs(2), || bobs.try_wait().unwrap().is_some(), "his ended");
+    let hers = || root("flock", &["-n", "/home/carol/lock", "true"]).code != Some(0);
+    assert!(hers(), "they go on");
+    root("pkill", &["--signal", "KILL", "--uid", &user("carol").uid.to_string()]).ok();
+    carols.wait().unwrap();
+    let kill = || root("pkill", &["--signal", "KILL", "--uid", &user("carol").uid.to_string()]);
+    within(Duration::from_secs(20), || kill().code == Some(1) || !hers(), "hers end");
+}
+
 /// The first process of a container that is killed waits for the end of another in it, which it can't wait for: that is a child of a
 /// process outside, which does not ask for its exit status.
 const NEVER_ENDS: &str = r#"
