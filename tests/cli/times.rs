@@ -61,6 +61,25 @@ fn a_length_is_written_in_one_way_everywhere() {
 }
 
 #[test]
+fn days_are_shown_as_days_and_whole_weeks_as_weeks() {
+    let world = World::sample();
+    let rule = "[[rules]]\nname = \"long\"\nmax_duration = \"90d\"\nmatch = { longer_than = \"30d\" }\n";
+    world.apply("olivia", &format!("{}\n{rule}", crate::harness::TEAM)).ok().says("max_duration: 90d");
+    let shown =
+        world.run("olivia", &["team", "show"]).ok().says("max_duration = \"90d\"").says("longer_than = \"30d\"");
+    world.apply("olivia", &shown.out).ok().says("no changes");
+    for (typed, shown, stored) in [("30d", "30d", "4w2d"), ("30d4h", "30d4h", "4w2d4h"), ("14d", "2w", "2w")] {
+        let id = world.request("bob", "target:orders-db", &["--duration", typed]);
+        world.run("bob", &["list"]).ok().says(&format!(" {shown} "));
+        assert_eq!(world.json("bob", &["show", &id])["duration"], shown);
+        let last = &world.json("alice", &["audit", "--action", "request.submitted"])[0];
+        assert_eq!(last["detail"]["asked"]["end"]["after"], stored, "{last:#}");
+        world.run("bob", &["withdraw", &id]).ok();
+    }
+    world.run("bob", &["request", "target:orders-db", "-r", "testing", "-d", "91d"]).fails(3, "at most 90d");
+}
+
+#[test]
 fn every_option_takes_what_people_type() {
     let world = World::sample();
     // Tuesday, 10:00 in Berlin.
@@ -117,7 +136,7 @@ fn a_length_where_a_time_belongs_gets_a_hint() {
     let world = World::sample();
     for (args, hint) in [
         (&["list", "--since", "1h"][..], "hint: write '1h ago'\n"),
-        (&["audit", "--since", "30 days"], "hint: write '4w2d ago'\n"),
+        (&["audit", "--since", "30 days"], "hint: write '30d ago'\n"),
         (&["audit", "--until", "1h"], "hint: write '1h ago'\n"),
         (&["request", "target:orders-db", "-r", "x", "--until", "4h"], "hint: write 'in 4h'\n"),
         (&["edit", "1", "--start", "4h"], "hint: write 'in 4h'\n"),
