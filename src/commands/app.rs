@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::Global;
 use crate::backend::Backend;
-use crate::domain::duration::spell;
+use crate::domain::duration::brief;
 use crate::domain::name::Name;
 use crate::domain::resource::{Resource, ResourceOrName};
 use crate::domain::terms::RequestId;
@@ -265,7 +265,7 @@ impl App {
             return;
         }
         self.printer.status(&match as_of.age_seconds {
-            Some(age) => format!("as of {} ago: this host has not heard from the shared log since", spell(age)),
+            Some(age) => format!("as of {} ago: this host has not heard from the shared log since", brief(age)),
             None => "this host has not heard from the shared log since it started".to_owned(),
         });
     }

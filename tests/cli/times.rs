@@ -34,6 +34,7 @@ fn a_length_is_never_rounded_over_a_unit() {
     table("active, 23h44m left").says("15m ago");
     run_in("UTC", &world, "bob", &["check", "target:orders-db"]).ok().says("23h44m left");
     run_in("UTC", &world, "bob", &["resources"]).ok().says("23h44m left");
+    run_in("UTC", &world, "bob", &["whoami"]).ok().says("  23h44m left, until");
     run_in("UTC", &world, "bob", &["show", "1"]).ok().says("(in 23h44m)").says("(15m ago)");
     world.pass("44m30s");
     table("23h left").says("59m ago");

@@ -59,7 +59,7 @@ impl TermsRefusal {
             TermsRefusal::AlreadyHeld { member, resource, way, now } => match way.until {
                 Some(until) => format!(
                     "{member} has {resource} already, through {way}, for another {}",
-                    duration::spell(until.since(*now))
+                    duration::brief(until.since(*now))
                 ),
                 None => format!("{member} has {resource} already, through {way}, permanently"),
             },
