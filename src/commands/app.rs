@@ -174,6 +174,15 @@ impl App {
         self.printer.preview(|sheet| request::whole(sheet, view, now));
     }
 
+    /// For an option that has no meaning with --json. `conflicts_with` misses a --json before the command.
+    pub fn refuse_json(&self, option: &str) -> Result<(), Failure> {
+        if self.printer.is_json() {
+            let message = format!("the argument '{option}' cannot be used with '--json'");
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        Ok(())
+    }
+
     /// A resource that is named in full or by its name alone.
     pub fn resource(&self, named: ResourceOrName) -> Result<Resource, Failure> {
         match named {

@@ -24,7 +24,7 @@ use crate::ui::{Sheet, counted, request};
 #[derive(Debug, Args)]
 pub struct WhoamiArgs {
     /// Redraw each second until Ctrl-C
-    #[arg(short, long, conflicts_with = "json")]
+    #[arg(short, long)]
     pub watch: bool,
     /// As of this time in the past
     #[arg(long, value_name = "TIME", value_parser = time_input::parse_past, conflicts_with = "watch")]
@@ -34,6 +34,7 @@ pub struct WhoamiArgs {
 impl Run for WhoamiArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         if self.watch {
+            app.refuse_json("--watch")?;
             return app.watch();
         }
         let at = app.look_back(self.at)?;
