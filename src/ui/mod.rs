@@ -24,6 +24,7 @@ use table::TableWriter;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{AsOfLast, COUNTED, EntryView, Progress, RequestView};
+use crate::time_format::with_local_times;
 
 pub use escape::{bounded, json, line, lines};
 pub use fold::Sheet;
@@ -321,7 +322,9 @@ impl Printer {
         let _ = self.out.flush();
         let warning = &escape::bounded(warning);
         let _ = match self.mode {
-            Mode::Human => writeln!(io::stderr(), "{} {}", self.paint("33", "warning:"), escape::lines(warning)),
+            Mode::Human => {
+                writeln!(io::stderr(), "{} {}", self.paint("33", "warning:"), escape::lines(&with_local_times(warning)))
+            }
             Mode::Json => writeln!(io::stderr(), "{}", serde_json::json!({ "warning": warning })),
         };
     }

@@ -81,6 +81,21 @@ fn days_are_shown_as_days_and_whole_weeks_as_weeks() {
 }
 
 #[test]
+fn sentences_have_their_times_in_the_zone_of_the_reader() {
+    let world = World::sample();
+    let until = "2026-11-24T16:00:00Z";
+    ask_in("Europe/Berlin", &world, &["--until", "17:00"]).ok();
+    for (login, args) in [("bob", &["show", "1"][..]), ("alice", &["inbox"]), ("alice", &["audit"])] {
+        let ran = run_in("Europe/Berlin", &world, login, args).ok().says("until 2026-11-24 17:00 +01:00");
+        assert!(!ran.out.contains("00Z"), "{ran:?}");
+        let json = run_in("Europe/Berlin", &world, login, &[args, &["--json"]].concat()).ok();
+        assert!(json.out.contains(until), "{json:?}");
+    }
+    let refused = || ask_in("Europe/Berlin", &world, &["--until", "2026-11-24T08:00:00Z"]);
+    assert!(refused().err.contains("the end asked for, 2026-11-24 09:00 +01:00, has passed"), "{:?}", refused());
+}
+
+#[test]
 fn every_option_takes_what_people_type() {
     let world = World::sample();
     // Tuesday, 10:00 in Berlin.
