@@ -39,6 +39,11 @@ impl Length {
         }
     }
 
+    /// Of what does not look like a length at all.
+    pub fn unreadable() -> Malformed {
+        Malformed::new("a duration is written like 1h, 90m, 2d12h, 1w or \"4 hours\"")
+    }
+
     pub fn seconds(self) -> i64 {
         self.0
     }
@@ -87,7 +92,7 @@ impl FromStr for Length {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Length, Malformed> {
-        let shape = || Malformed::new("a duration is written like 1h, 90m, 2d12h, 1w or \"4 hours\"");
+        let shape = Length::unreadable;
         let too_long = || Length::from_seconds(i64::MAX).expect_err("longer than the longest");
         let mut total: i64 = 0;
         let mut previous = i64::MAX;

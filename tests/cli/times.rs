@@ -68,7 +68,7 @@ fn days_are_shown_as_days_and_whole_weeks_as_weeks() {
     world.apply("olivia", &format!("{}\n{rule}", crate::harness::TEAM)).ok().says("max_duration: 90d");
     let shown =
         world.run("olivia", &["team", "show"]).ok().says("max_duration = \"90d\"").says("longer_than = \"30d\"");
-    world.apply("olivia", &shown.out).ok().says("no changes");
+    world.apply("olivia", &shown.out).ok().says("Nothing changes");
     for (typed, shown, stored) in [("30d", "30d", "4w2d"), ("30d4h", "30d4h", "4w2d4h"), ("14d", "2w", "2w")] {
         let id = world.request("bob", "target:orders-db", &["--duration", typed]);
         world.run("bob", &["list"]).ok().says(&format!(" {shown} "));

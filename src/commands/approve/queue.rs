@@ -163,15 +163,15 @@ impl App {
     }
 
     fn other_length(&self, prompt: Prompt, terms: &Proposed) -> Result<End, Failure> {
-        let check = |text: &str| self.read_end(text).map(drop);
-        let hint = "such as 90m, 2d12h, 17:00 or permanent";
+        const LIKE: &str = "such as 90m, 2d12h, 17:00 or permanent";
+        let check = |text: &str| self.read_end(text, LIKE).map(drop);
         let initial = match terms.end {
             End::After(length) => length.to_string(),
             End::Never => "permanent".to_owned(),
             End::At(_) => String::new(),
         };
-        let text = prompt.input("For how long?", hint, &initial, &check)?.ok_or_else(cancelled)?;
-        self.read_end(&text).map_err(|why| Failure::new(Kind::Usage, why))
+        let text = prompt.input("For how long?", LIKE, &initial, &check)?.ok_or_else(cancelled)?;
+        self.read_end(&text, LIKE).map_err(|why| Failure::new(Kind::Usage, why))
     }
 
     /// `scope`: a scope, the one that covers what was asked first.
@@ -195,8 +195,6 @@ impl App {
         if offered.is_empty() {
             return Err(Failure::new(Kind::NotFound, "the team has no scopes"));
         }
-        let question = if scope { "Which scope?" } else { "Which resource?" };
-        prompt.resource(question, &offered)?.ok_or_else(cancelled)
     }
 }
 

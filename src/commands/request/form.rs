@@ -15,6 +15,7 @@ use crate::error::{Failure, Kind};
 use crate::prompt::{Item, Picked, Prompt, cancelled};
 use crate::protocol::{NeedView, NeedsView, RequestView, ResourceView};
 use crate::service::{Needs, NeedsToExtend, Resources, SubmitRequest, Warned};
+use crate::time_format::{date_and_time, with_local_times};
 use crate::time_input::{Pick, TypedTime};
 
 /// The answers so far.
@@ -222,20 +223,22 @@ impl App {
             Some(End::After(_) | End::At(_) | End::Never) | None => String::new(),
         };
         let check = |text: &str| {
-            let end = self.read_end(text)?;
-            self.need(form, end).map(drop).map_err(|failure| failure.message)
+        const LIKE: &str = "such as 90m, 2d12h or 17:00";
+            let end = self.read_end(text, LIKE)?;
+            self.need(form, end).map(drop).map_err(|failure| with_local_times(&failure.message))
         };
-        let hint = format!("such as 90m, 2d12h or 17:00{most}");
+        let hint = format!("{LIKE}{most}");
         let text = prompt.input("How long?", &hint, &initial, &check)?.ok_or_else(cancelled)?;
-        self.read_end(&text).map_err(|why| Failure::new(Kind::Usage, why))
+        self.read_end(&text, LIKE).map_err(|why| Failure::new(Kind::Usage, why))
     }
 
-    /// A length, or the time at which it ends.
-    pub fn read_end(&self, text: &str) -> Result<End, String> {
+    /// A length, or the time at which it ends. `like`: examples of what can be typed.
+    pub fn read_end(&self, text: &str, like: &str) -> Result<End, String> {
         let text = text.trim();
         let why = match text.parse::<Duration>() {
             Ok(duration) => return Ok(duration.into()),
             Err(why) => why.to_string(),
+            Err(why) if why == Length::unreadable() => format!("write a length or a time, {like}"),
         };
         let when: TypedTime = text.parse().map_err(|_| why)?;
         when.resolve(self.clock, Pick::Next).map(|meant| End::At(meant.at)).map_err(|why| why.to_string())
@@ -407,7 +410,7 @@ fn offered_lengths(needs: &NeedsView) -> Vec<&NeedView> {
 fn label(end: End) -> String {
     let length = match end {
         End::After(length) => length,
-        End::At(time) => return format!("until {time}"),
+        End::At(time) => return format!("until {}", date_and_time(time)),
         End::Never => return "Permanent".to_owned(),
     };
     let text = length.to_string();
