@@ -104,7 +104,7 @@ impl App {
 
     /// A resource that can be asked for, with what it takes.
     fn pick(&mut self, prompt: Prompt, args: &RequestArgs, wanted: impl Fn(Resource) -> Needs) -> Result<NeedsView> {
-        let mut offered = self.offered()?;
+        let mut offered = self.offered(None)?;
         if args.requester.is_none() {
             // Access that you hold permanently can't be requested.
             offered.retain(|view| !view.held || view.until.is_some());
@@ -122,10 +122,10 @@ impl App {
         }
     }
 
-    /// Everything that can be asked for.
-    pub fn offered(&self) -> Result<Vec<ResourceView>, Failure> {
+    /// Everything that can be asked for. `covering`: only what gives access to this too.
+    pub fn offered(&self, covering: Option<Resource>) -> Result<Vec<ResourceView>, Failure> {
         let mut offered = Vec::new();
-        self.backend()?.call(Resources { kind: None, mine: false, at: None }, &mut |view| {
+        self.backend()?.call(Resources { kind: None, mine: false, at: None, covering }, &mut |view| {
             offered.push(view);
             Ok(())
         })?;
@@ -222,9 +222,9 @@ impl App {
             Some(End::After(length)) if length < Length::LONGEST => format!(", at most {length}"),
             Some(End::After(_) | End::At(_) | End::Never) | None => String::new(),
         };
-        let check = |text: &str| {
         const LIKE: &str = "such as 90m, 2d12h or 17:00";
             let end = self.read_end(text, LIKE)?;
+        let check = |text: &str| {
             self.need(form, end).map(drop).map_err(|failure| with_local_times(&failure.message))
         };
         let hint = format!("{LIKE}{most}");
@@ -237,9 +237,9 @@ impl App {
         let text = text.trim();
         let why = match text.parse::<Duration>() {
             Ok(duration) => return Ok(duration.into()),
-            Err(why) => why.to_string(),
             Err(why) if why == Length::unreadable() => format!("write a length or a time, {like}"),
         };
+            Err(why) => why.to_string(),
         let when: TypedTime = text.parse().map_err(|_| why)?;
         when.resolve(self.clock, Pick::Next).map(|meant| End::At(meant.at)).map_err(|why| why.to_string())
     }
