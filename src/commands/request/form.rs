@@ -21,8 +21,8 @@ use crate::time_input::{Pick, TypedTime};
 /// The answers so far.
 struct Form<'f> {
     args: &'f RequestArgs,
-    /// Whether everything is asked for, and shown before it is filed. Otherwise only what is missing on the line is.
-    whole: bool,
+    /// Whether it is shown, and can be changed, before it is filed: always, unless the line says what for how long.
+    last_look: bool,
     start: Option<Timestamp>,
     needs: NeedsView,
     end: Option<End>,
@@ -47,7 +47,7 @@ impl App {
         }
         loop {
             let failure = match self.judged(form.ask(true)?) {
-                Ok(_) if !form.whole || args.dry_run => match self.file(form.ask(args.dry_run)?, args) {
+                Ok(_) if !form.last_look || args.dry_run => match self.file(form.ask(args.dry_run)?, args) {
                     Ok(code) => return Ok(code),
                     Err(error) => mendable(error)?,
                 },
@@ -95,11 +95,12 @@ impl App {
             None => self.pick(prompt, args, wanted)?,
         };
         self.printer.preview(|sheet| summary::needs(sheet, &needs));
+        let last_look = whole || end.is_none();
         // With the resource on the line the default is an hour, as everywhere; a whole form asks.
         let hour = End::After(Length::HOUR);
         let can_be_an_hour = needs.lengths.iter().any(|need| need.end == hour);
         let end = end.or((!whole && can_be_an_hour).then_some(hour));
-        Ok(Form { args, whole, start, needs, end, reason: args.reason.clone(), ticket: args.ticket.clone() })
+        Ok(Form { args, last_look, start, needs, end, reason: args.reason.clone(), ticket: args.ticket.clone() })
     }
 
     /// A resource that can be asked for, with what it takes.
@@ -223,8 +224,8 @@ impl App {
             Some(End::After(_) | End::At(_) | End::Never) | None => String::new(),
         };
         const LIKE: &str = "such as 90m, 2d12h or 17:00";
-            let end = self.read_end(text, LIKE)?;
         let check = |text: &str| {
+            let end = self.read_end(text, LIKE)?;
             self.need(form, end).map(drop).map_err(|failure| with_local_times(&failure.message))
         };
         let hint = format!("{LIKE}{most}");
@@ -238,8 +239,8 @@ impl App {
         let why = match text.parse::<Duration>() {
             Ok(duration) => return Ok(duration.into()),
             Err(why) if why == Length::unreadable() => format!("write a length or a time, {like}"),
-        };
             Err(why) => why.to_string(),
+        };
         let when: TypedTime = text.parse().map_err(|_| why)?;
         when.resolve(self.clock, Pick::Next).map(|meant| End::At(meant.at)).map_err(|why| why.to_string())
     }
@@ -254,7 +255,7 @@ impl App {
             }
             Err(_) => Vec::new(),
         };
-        if wrong.is_empty() && !form.whole {
+        if wrong.is_empty() && !form.last_look {
             return Err(failure.into());
         }
         self.printer.fail(&failure);
