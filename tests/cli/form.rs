@@ -393,7 +393,8 @@ fn an_extension_knows_the_rules_too() {
     let terminal = Terminal::access(&world, "bob", &["extend", &id, "--duration", "2h"]);
     assert!(!terminal.exits(3).contains("Why?"));
     let terminal = Terminal::access(&world, "bob", &["extend", &id]);
-    terminal.shows("? Why? (at least 15 characters)");
+    let screen = terminal.shows("? Why? (at least 15 characters)");
+    assert!(screen.contains("how long     1h more"), "{screen}");
     terminal.text("it takes longer").key("Enter");
     // The ticket of before does not do any more.
     terminal.shows("? Which ticket? (like OPS-[0-9]+)");
