@@ -30,7 +30,7 @@ pub fn with_local_times(sentence: &str) -> String {
 
 fn with_times(sentence: &str, write: &dyn Fn(Timestamp) -> String) -> String {
     const LENGTH: usize = "2026-11-24T08:00:00Z".len();
-    let joins = |c: char| c.is_alphanumeric() || matches!(c, '-' | ':' | '_');
+    let joins = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
     let mut text = String::with_capacity(sentence.len());
     let mut rest = sentence;
     while let Some(first) = rest.chars().next() {
@@ -86,6 +86,7 @@ mod tests {
         for (sentence, written) in [
             ("until 2026-11-24T09:00:59Z (request 1)", "until 2026-11-24 09:00 UTC (request 1)"),
             ("2026-11-24T09:00:00Z → 2026-11-25T09:00:00Z", "2026-11-24 09:00 UTC → 2026-11-25 09:00 UTC"),
+            ("since 2026-11-24T09:00:00Z: it may not be running", "since 2026-11-24 09:00 UTC: it may not be running"),
             ("the end, 2026-11-24T09:00:00Z, has passed", "the end, 2026-11-24 09:00 UTC, has passed"),
             ("log-2026-11-24T09:00:00Z.txt", "log-2026-11-24T09:00:00Z.txt"),
             ("2026-11-24T09:00:00Zebra", "2026-11-24T09:00:00Zebra"),
