@@ -17,14 +17,13 @@ use std::io::{BufWriter, IsTerminal, Stdout, Write};
 
 use clap::ValueEnum;
 use progress::ProgressBar;
-use report::{in_color, print_failure};
+use report::{in_color, print_failure, sentence};
 use serde::Serialize;
 use table::TableWriter;
 
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{AsOfLast, COUNTED, EntryView, Progress, RequestView};
-use crate::time_format::with_local_times;
 
 pub use escape::{bounded, json, line, lines};
 pub use fold::Sheet;
@@ -322,9 +321,7 @@ impl Printer {
         let _ = self.out.flush();
         let warning = &escape::bounded(warning);
         let _ = match self.mode {
-            Mode::Human => {
-                writeln!(io::stderr(), "{} {}", self.paint("33", "warning:"), escape::lines(&with_local_times(warning)))
-            }
+            Mode::Human => writeln!(io::stderr(), "{} {}", self.paint("33", "warning:"), sentence(warning)),
             Mode::Json => writeln!(io::stderr(), "{}", serde_json::json!({ "warning": warning })),
         };
     }

@@ -55,11 +55,16 @@ pub(super) fn print_failure(failure: &Failure, json: bool, color: bool) {
     let paint = |code: &str, words: &str| if color { format!("\x1b[{code}m{words}\x1b[0m") } else { words.to_owned() };
     // What is wrong with this machine, such as its clock, is said to the second.
     let about_machine = !matches!(failure.kind, Kind::Usage | Kind::Refused | Kind::NotFound | Kind::Conflict);
-    let message = if about_machine { failure.message.clone() } else { with_local_times(&failure.message) };
-    let _ = writeln!(err, "{} {}", paint("1;31", "error:"), escape::lines(&message));
+    let message = if about_machine { escape::lines(&failure.message).into_owned() } else { sentence(&failure.message) };
+    let _ = writeln!(err, "{} {}", paint("1;31", "error:"), message);
     for hint in &failure.hints {
         let _ = writeln!(err, "{} {}", paint("36", "hint:"), escape::lines(hint));
     }
+}
+
+/// For a terminal, with the times in it in the reader's zone.
+pub(super) fn sentence(text: &str) -> String {
+    escape::lines(&with_local_times(text)).into_owned()
 }
 
 /// Input may be long, and so may be a message that repeats it.
