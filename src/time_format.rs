@@ -22,6 +22,35 @@ pub fn date_and_time_in(zone: TimeZoneRef<'_>, time: Timestamp) -> String {
     format!("{} {}", local.format("%Y-%m-%d %H:%M"), Offset(offset))
 }
 
+/// A sentence with the UTC times in it, `2026-11-24T08:00:00Z`, as `date_and_time` writes them. For what arrives as a
+/// sentence: from the owner's process, which does not know the reader's zone.
+pub fn with_local_times(sentence: &str) -> String {
+    with_times(sentence, &date_and_time)
+}
+
+fn with_times(sentence: &str, write: &dyn Fn(Timestamp) -> String) -> String {
+    const LENGTH: usize = "2026-11-24T08:00:00Z".len();
+    let joins = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    let mut text = String::with_capacity(sentence.len());
+    let mut rest = sentence;
+    while let Some(first) = rest.chars().next() {
+        let time = rest.get(..LENGTH).filter(|part| part.ends_with('Z')).and_then(|part| part.parse().ok());
+        let alone = !text.ends_with(joins) && !rest.get(LENGTH..).is_some_and(|next| next.starts_with(joins));
+        let taken = match time.filter(|_| alone) {
+            Some(time) => {
+                text += &write(time);
+                LENGTH
+            }
+            None => {
+                text.push(first);
+                first.len_utf8()
+            }
+        };
+        rest = &rest[taken..];
+    }
+    text
+}
+
 /// For narrow columns: `14:00 +01:00` if that is on the same day as `now`, else `2026-11-25`.
 pub fn day_or_hour(time: Timestamp, now: Timestamp) -> String {
     let zone = shown_zone();
@@ -50,6 +79,24 @@ pub fn in_full(time: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_whole_times_in_a_sentence_are_written_anew() {
+        let write = |time: Timestamp| date_and_time_in(TimeZoneRef::utc(), time);
+        for (sentence, written) in [
+            ("until 2026-11-24T09:00:59Z (request 1)", "until 2026-11-24 09:00 UTC (request 1)"),
+            ("2026-11-24T09:00:00Z → 2026-11-25T09:00:00Z", "2026-11-24 09:00 UTC → 2026-11-25 09:00 UTC"),
+            ("since 2026-11-24T09:00:00Z: it may not be running", "since 2026-11-24 09:00 UTC: it may not be running"),
+            ("the end, 2026-11-24T09:00:00Z, has passed", "the end, 2026-11-24 09:00 UTC, has passed"),
+            ("log-2026-11-24T09:00:00Z.txt", "log-2026-11-24T09:00:00Z.txt"),
+            ("2026-11-24T09:00:00Zebra", "2026-11-24T09:00:00Zebra"),
+            ("2026-13-24T09:00:00Z", "2026-13-24T09:00:00Z"),
+            ("2026-11-24T09:00:0é", "2026-11-24T09:00:0é"),
+            ("", ""),
+        ] {
+            assert_eq!(with_times(sentence, &write), written);
+        }
+    }
 
     #[test]
     fn times_relative_to_now() {

@@ -46,7 +46,7 @@ pub fn read(line: &[u8]) -> Option<Entry> {
     assert_eq!(value["action"], entry.event.action());
     let actor = entry.actor.as_ref();
     assert!(!briefly(&entry.event, actor).is_empty() && !words(&entry.event, actor, None).is_empty());
-    in_log(&entry.event, actor, None);
+    in_log(&entry.event, actor, None, &|time| time.to_string());
     Some(entry)
 }
 

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::Global;
 use crate::backend::Backend;
-use crate::domain::duration::spell;
+use crate::domain::duration::brief;
 use crate::domain::name::Name;
 use crate::domain::resource::{Resource, ResourceOrName};
 use crate::domain::terms::RequestId;
@@ -174,6 +174,15 @@ impl App {
         self.printer.preview(|sheet| request::whole(sheet, view, now));
     }
 
+    /// For an option that has no meaning with --json. `conflicts_with` misses a --json before the command.
+    pub fn refuse_json(&self, option: &str) -> Result<(), Failure> {
+        if self.printer.is_json() {
+            let message = format!("the argument '{option}' cannot be used with '--json'");
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        Ok(())
+    }
+
     /// A resource that is named in full or by its name alone.
     pub fn resource(&self, named: ResourceOrName) -> Result<Resource, Failure> {
         match named {
@@ -285,7 +294,7 @@ impl App {
             return;
         }
         self.printer.status(&match as_of.age_seconds {
-            Some(age) => format!("as of {} ago: this host has not heard from the shared log since", spell(age)),
+            Some(age) => format!("as of {} ago: this host has not heard from the shared log since", brief(age)),
             None => "this host has not heard from the shared log since it started".to_owned(),
         });
     }

@@ -229,7 +229,7 @@ fn entry_row(view: &EntryView) -> Vec<Shown> {
         date_and_time(view.at).into(),
         actor.into(),
         view.event.action().to_owned().into(),
-        line(&in_log(&view.event, view.actor.as_ref(), view.requester.as_ref())).into_owned().into(),
+        line(&in_log(&view.event, view.actor.as_ref(), view.requester.as_ref(), &date_and_time)).into_owned().into(),
     ]
 }
 

@@ -12,6 +12,7 @@ use crate::error::Kind;
 use crate::protocol::{FindingView, Health};
 use crate::provisioning;
 use crate::service::AcceptClock;
+use crate::time_format::with_local_times;
 use crate::ui::{Sheet, bounded, lines};
 
 /// Find problems with this installation, and how to fix them. Exit 1: found
@@ -87,7 +88,9 @@ fn finding(sheet: &mut Sheet, view: &FindingView, color: bool) {
     };
     let mark = if color { format!("\x1b[{code}m{mark:<7}\x1b[0m") } else { format!("{mark:<7}") };
     let lead = format!("{mark}  {:<10}  ", view.what);
-    sheet.item(&lead, FOUND, &bounded(&lines(&view.found)));
+    // What is wrong with the clock is a matter of seconds.
+    let found = if view.what == "clock" { view.found.clone() } else { with_local_times(&view.found) };
+    sheet.item(&lead, FOUND, &bounded(&lines(&found)));
     for mend in &view.mend {
         // A command to copy stays on one line.
         sheet.push(&format!("{:FOUND$}→ {}\n", "", bounded(&lines(mend))));

@@ -74,7 +74,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
     pub at: Option<TypedTime>,
     /// Print comma-separated values, with a header and without a limit
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     pub csv: bool,
     /// Include closed requests
     #[arg(long)]
@@ -86,6 +86,9 @@ pub struct ListArgs {
 
 impl Run for ListArgs {
     fn run(self, app: &mut App) -> Result<u8> {
+        if self.csv {
+            app.refuse_json("--csv")?;
+        }
         let mut states = self.states;
         if self.pending {
             states.push(State::Pending);

@@ -34,7 +34,7 @@ pub struct ResourcesArgs {
 impl Run for ResourcesArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         let at = app.look_back(self.at)?;
-        let call = Resources { kind: self.kind, mine: self.mine, at };
+        let call = Resources { kind: self.kind, mine: self.mine, at, covering: None };
         let (_, count) = app.rows(call, |list, view| {
             let now = list.now();
             list.row(&view, &RESOURCES, || resource_row(&view, now))

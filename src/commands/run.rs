@@ -29,6 +29,7 @@ use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::protocol::CheckView;
 use crate::service::{Check, Revoke, SubmitRequest, Warned};
+use crate::time_format::date_and_time;
 
 /// Run a command while you have access, and ask for the access first if needed
 #[derive(Debug, Args)]
@@ -135,7 +136,8 @@ impl App {
         match (view.state, view.grant) {
             (State::Active, _) => Ok(id),
             (State::Scheduled, Some(grant)) => {
-                self.printer.status(&format!("Request {id} was approved; access begins at {}", grant.starts_at));
+                self.printer
+                    .status(&format!("Request {id} was approved; access begins at {}", date_and_time(grant.starts_at)));
                 self.wait_until(grant.starts_at)?;
                 Ok(id)
             }

@@ -10,7 +10,7 @@ use clap::Args;
 use super::Run;
 use super::app::App;
 use super::outage::Outage;
-use crate::domain::duration::spell;
+use crate::domain::duration::{brief, spell};
 use crate::domain::text::quantity;
 use crate::error::{Failure, Kind};
 use crate::protocol::ProfileView;
@@ -24,7 +24,7 @@ use crate::ui::{Sheet, counted, request};
 #[derive(Debug, Args)]
 pub struct WhoamiArgs {
     /// Redraw each second until Ctrl-C
-    #[arg(short, long, conflicts_with = "json")]
+    #[arg(short, long)]
     pub watch: bool,
     /// As of this time in the past
     #[arg(long, value_name = "TIME", value_parser = time_input::parse_past, conflicts_with = "watch")]
@@ -34,11 +34,12 @@ pub struct WhoamiArgs {
 impl Run for WhoamiArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         if self.watch {
+            app.refuse_json("--watch")?;
             return app.watch();
         }
         let at = app.look_back(self.at)?;
         let view = app.backend()?.answer(Whoami { at })?;
-        app.printer.object(&view, |sheet| profile(sheet, &view))?;
+        app.printer.object(&view, |sheet| profile(sheet, &view, brief))?;
         app.mention_past(at);
         Ok(0)
     }
@@ -55,7 +56,7 @@ impl App {
             match self.backend()?.answer(Whoami { at: None }) {
                 Ok(view) => {
                     outage = Outage::default();
-                    self.printer.redraw(|sheet| profile(sheet, &view))?;
+                    self.printer.redraw(|sheet| profile(sheet, &view, spell))?;
                 }
                 Err(failure) => {
                     outage.begin();
@@ -72,7 +73,7 @@ impl App {
     }
 }
 
-fn profile(sheet: &mut Sheet, view: &ProfileView) {
+fn profile(sheet: &mut Sheet, view: &ProfileView, left: fn(i64) -> String) {
     let raised = if view.effective_role == view.role {
         String::new()
     } else {
@@ -88,8 +89,7 @@ fn profile(sheet: &mut Sheet, view: &ProfileView) {
         .filter_map(|held| {
             let grant = held.grant.as_ref()?;
             let left = match grant.remaining_seconds {
-                // Shown to the second, since --watch counts it down.
-                Some(left) => format!("{} left", spell(left)),
+                Some(seconds) => format!("{} left", left(seconds)),
                 None => "permanent".to_owned(),
             };
             let until = grant.ends_at.map(|end| format!(", until {}", day_or_hour(end, view.now))).unwrap_or_default();

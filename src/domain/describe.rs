@@ -75,8 +75,8 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
 }
 
 /// An event as text in the log. `whose`: whose request it is about, if it is about one.
-pub fn in_log(event: &Event, actor: Option<&Name>, whose: Option<&Name>) -> String {
-    describe(event, actor, None, whose, &utc)
+pub fn in_log(event: &Event, actor: Option<&Name>, whose: Option<&Name>, times: Times<'_>) -> String {
+    describe(event, actor, None, whose, times)
 }
 
 /// `12`, or `12 of bob`.

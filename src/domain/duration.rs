@@ -39,17 +39,33 @@ impl Length {
         }
     }
 
+    /// Of what does not look like a length at all.
+    pub fn unreadable() -> Malformed {
+        Malformed::new("a duration is written like 1h, 90m, 2d12h, 1w or \"4 hours\"")
+    }
+
     pub fn seconds(self) -> i64 {
         self.0
     }
 }
 
-/// Writes a number of seconds largest units first: `5400` is `1h30m`. Zero is `0s`.
+/// Writes a number of seconds for people, largest units first: `5400` is `1h30m`. Weeks only where nothing is left over:
+/// `30d`, but `2w`. Zero is `0s`.
 pub fn spell(seconds: i64) -> String {
+    let (week, size) = UNITS[0];
+    if seconds > 0 && seconds % size == 0 { format!("{}{week}", seconds / size) } else { written(seconds, &UNITS[1..]) }
+}
+
+/// Writes a number of seconds as the log and signed texts have it, always from weeks on: 30 days are `4w2d`.
+pub fn stored(seconds: i64) -> String {
+    written(seconds, &UNITS)
+}
+
+fn written(seconds: i64, units: &[(char, i64)]) -> String {
     let mut rest = seconds.max(0);
     let mut text = String::new();
-    for (unit, size) in UNITS {
-        if rest >= size {
+    for (unit, size) in units {
+        if rest >= *size {
             text += &format!("{}{unit}", rest / size);
             rest %= size;
         }
@@ -61,7 +77,7 @@ pub fn spell(seconds: i64) -> String {
 /// The rest is cut off, never rounded up: 59m40s is `59m`, and 23h45m50s is `23h45m`.
 pub fn brief(seconds: i64) -> String {
     let seconds = seconds.max(0);
-    let largest = UNITS.iter().position(|(_, size)| seconds >= *size).unwrap_or(UNITS.len() - 1);
+    let largest = UNITS[1..].iter().position(|(_, size)| seconds >= *size).map_or(UNITS.len() - 1, |at| at + 1);
     let least = if UNITS[largest].1 >= 3600 { largest + 1 } else { largest };
     spell(seconds - seconds % UNITS[least].1)
 }
@@ -76,7 +92,7 @@ impl FromStr for Length {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Length, Malformed> {
-        let shape = || Malformed::new("a duration is written like 1h, 90m, 2d12h, 1w or \"4 hours\"");
+        let shape = Length::unreadable;
         let too_long = || Length::from_seconds(i64::MAX).expect_err("longer than the longest");
         let mut total: i64 = 0;
         let mut previous = i64::MAX;
@@ -130,7 +146,17 @@ read_by_parsing!(Length);
 
 impl Serialize for Length {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&stored(self.0))
+    }
+}
+
+impl Duration {
+    /// As the log and signed texts have it.
+    pub fn stored(self) -> String {
+        match self {
+            Duration::Permanent => self.to_string(),
+            Duration::For(length) => stored(length.0),
+        }
     }
 }
 
@@ -161,6 +187,25 @@ mod tests {
             [("90m", "1h30m"), ("24h", "1d"), ("2d12h", "2d12h"), ("7d", "1w"), ("permanent", "permanent")]
         {
             assert_eq!(given.parse::<Duration>().unwrap().to_string(), back);
+        }
+    }
+
+    #[test]
+    fn people_read_days_and_the_log_keeps_its_weeks() {
+        for (given, shown, in_the_log) in [
+            ("14d", "2w", "2w"),
+            ("30d", "30d", "4w2d"),
+            ("30d4h", "30d4h", "4w2d4h"),
+            ("90d", "90d", "12w6d"),
+            ("400d", "400d", "57w1d"),
+            ("1w1s", "7d1s", "1w1s"),
+            ("permanent", "permanent", "permanent"),
+        ] {
+            let duration = given.parse::<Duration>().unwrap();
+            assert_eq!((duration.to_string(), duration.stored()), (shown.to_owned(), in_the_log.to_owned()));
+            if let Duration::For(length) = duration {
+                assert_eq!(serde_json::to_value(length).unwrap(), in_the_log);
+            }
         }
     }
 
@@ -238,7 +283,8 @@ mod tests {
             (2 * 86_400 - 1, "1d23h"),
             (7 * 86_400 - 1, "6d23h"),
             (7 * 86_400, "1w"),
-            (22 * 86_400, "3w1d"),
+            (22 * 86_400, "22d"),
+            (400 * 86_400 - 62, "399d23h"),
         ] {
             assert_eq!(brief(seconds), words);
         }
@@ -262,6 +308,7 @@ mod tests {
         fn every_length_reads_back(seconds in 1..=Length::LONGEST.seconds()) {
             let length = Length::from_seconds(seconds).unwrap();
             prop_assert_eq!(length.to_string().parse::<Length>().unwrap(), length);
+            prop_assert_eq!(stored(seconds).parse::<Length>().unwrap(), length);
         }
 
         #[test]

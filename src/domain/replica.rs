@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::duration::{Length, spell};
+use super::duration::{Length, stored};
 use super::name::Name;
 use super::time::Timestamp;
 use super::{Malformed, read_by_parsing};
@@ -100,7 +100,7 @@ impl OfflineLimit {
 
 impl fmt::Display for OfflineLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.seconds == 0 { f.pad("0") } else { f.pad(&spell(self.seconds)) }
+        if self.seconds == 0 { f.pad("0") } else { f.pad(&stored(self.seconds)) }
     }
 }
 

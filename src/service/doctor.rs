@@ -11,7 +11,7 @@ use super::quota::NAMED;
 use super::rejudge::few;
 use super::{Call, Callers, Rows, Service, expire, log_findings, review, verify};
 use crate::domain::contact::Timezone;
-use crate::domain::duration::spell;
+use crate::domain::duration::{brief, spell};
 use crate::domain::provisioning::{Provisioning, held_still, not_taken_back};
 use crate::domain::recertification::overdue;
 use crate::domain::request::emergency;
@@ -163,7 +163,7 @@ fn expiry(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
     Ok(match read.expire_ran_at()? {
         Some(ran) if clock.since(ran) <= LATE || bound == 0 => ok("expire", format!("last ran at {ran}")),
         Some(ran) => {
-            let found = format!("last ran {} ago, and {}", spell(clock.since(ran)), bound_grants());
+            let found = format!("last ran {} ago, and {}", brief(clock.since(ran)), bound_grants());
             finding("expire", Health::Warning, found, &MEND)
         }
         None if bound == 0 => ok("expire", "never ran, and no grant has an end"),

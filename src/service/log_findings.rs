@@ -1,7 +1,7 @@
 //! What `doctor` finds of the log that several hosts share: the engine, its replication, and this host's copy.
 
 use super::doctor::{finding, ok};
-use crate::domain::duration::{brief, spell};
+use crate::domain::duration::brief;
 use crate::domain::replica::{ContactAge, HostClocks};
 use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
@@ -132,7 +132,7 @@ fn clock(health: &EngineHealth, clocks: &HostClocks) -> FindingView {
         return ok("log clock", "this host's clock agrees with the shared log's");
     }
     let which = if ahead > 0 { "ahead of" } else { "behind" };
-    let found = format!("this host's clock is {} {which} the shared log's, which counts", spell(ahead.abs() / 1000));
+    let found = format!("this host's clock is {} {which} the shared log's, which counts", brief(ahead.abs() / 1000));
     finding("log clock", Health::Warning, found, &["set the clock of the host that is wrong, and run NTP on both"])
 }
 
@@ -161,7 +161,7 @@ fn copy(known: &KnownState, health: Option<&EngineHealth>, clocks: &HostClocks) 
     match known.replica.contact.age(clocks) {
         ContactAge::Milliseconds(age) if age <= FRESH => ok("copy", format!("entry {}{behind}", known.seq)),
         ContactAge::Milliseconds(age) => {
-            let found = format!("entry {}{behind}; last heard from the log {} ago", known.seq, spell(age / 1000));
+            let found = format!("entry {}{behind}; last heard from the log {} ago", known.seq, brief(age / 1000));
             finding("copy", Health::Warning, found, &MEND)
         }
         ContactAge::BeforeBoot => {

@@ -345,7 +345,7 @@ fn questions(pending: i64) -> Vec<(&'static str, Asked)> {
         ("alice", call(Unread {})),
         ("alice", call(Show { id: id(7) })),
         ("alice", call(Show { id: id(pending) })),
-        ("bob", call(Resources { kind: None, mine: false, at: None })),
+        ("bob", call(Resources { kind: None, mine: false, at: None, covering: None })),
         ("alice", call(Who { resource: parsed("connection:prod"), at: None })),
         ("alice", call(Principals { login: parsed("bob"), resource: None })),
         ("root", call(HolderOfKey { blob: "AAAAC3NzaC1lZDI1NTE5AAAAI".to_owned() })),

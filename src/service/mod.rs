@@ -132,7 +132,8 @@ pub use ssh_keys::{key_holder, refuse_over_ssh};
 use clock::{now, now_to_write};
 
 use crate::domain::contact::Timezone;
-use crate::domain::event::{Draft, Event};
+use crate::domain::describe::briefly;
+use crate::domain::event::{Draft, Entry, Event};
 use crate::domain::member::{Login, Member};
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
@@ -455,9 +456,40 @@ fn those_asked(read: &Read<'_>, request: &Request) -> Result<Vec<Name>, Error> {
 /// Refuses if the request has changed since the caller was shown it.
 fn unchanged(read: &Read<'_>, id: RequestId, seen: Option<&Seen>) -> Result<(), Problem> {
     match seen {
-        Some(Seen(seq)) if *seq != read.last_entry_about(id)?.to_string() => {
-            Err(Refusal::Changed { what: format!("request {id}") }.into())
-        }
+        Some(seen) if *seen != Seen::of([read.last_entry_about(id)?]) => Err(changed(read, id, [id], seen)?.into()),
         Some(_) | None => Ok(()),
     }
+}
+
+/// That a request has changed, with the last that happened since to it or another of these.
+fn changed(
+    read: &Read<'_>,
+    id: RequestId,
+    these: impl IntoIterator<Item = RequestId>,
+    seen: &Seen,
+) -> Result<Refusal, Error> {
+    let seen = seen.0.split(',').filter_map(|seq| seq.parse().ok()).max().unwrap_or(i64::MAX);
+    // What begins or ends by itself follows from what somebody did.
+    let is_decision = |entry: &Entry| {
+        matches!(
+            entry.event,
+            Event::RequestSubmitted(_)
+                | Event::RequestEdited(_)
+                | Event::RequestApproved(_)
+                | Event::RequestDenied { .. }
+                | Event::RequestWithdrawn { .. }
+                | Event::RequestLapsed { .. }
+                | Event::RequestRejudged { .. }
+                | Event::RequestReviewed { .. }
+                | Event::ApprovalsVoided { .. }
+                | Event::GrantExpired { .. }
+                | Event::GrantRevoked { .. }
+        )
+    };
+    let mut last: Option<Entry> = None;
+    for these in these {
+        let newest = read.entries_about(these)?.into_iter().rfind(is_decision).filter(|entry| entry.seq > seen);
+        last = last.into_iter().chain(newest).max_by_key(|entry| entry.seq);
+    }
+    Ok(Refusal::RequestChanged { id, last: last.map(|entry| briefly(&entry.event, entry.actor.as_ref())) })
 }

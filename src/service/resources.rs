@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::snapshot::TeamSnapshot;
 use super::{Call, Never, Problem, Rows, Service};
-use crate::domain::catalog::{CatalogItem, Covers};
+use crate::domain::catalog::{CatalogItem, Covers, grant_covers};
 use crate::domain::entitlement::longest;
 use crate::domain::name::Name;
 use crate::domain::refusal::{LookupRefusal, Refusal};
@@ -24,6 +24,9 @@ pub struct Resources {
     pub mine: bool,
     /// As of this moment. None: now.
     pub at: Option<Timestamp>,
+    /// Only what gives access to this too.
+    #[serde(default)]
+    pub covering: Option<Resource>,
 }
 
 impl Call for Resources {
@@ -33,7 +36,7 @@ impl Call for Resources {
     type Reply = ();
 
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, ResourceView>) -> Result<(), Failure> {
-        let Resources { kind, mine, at } = self;
+        let Resources { kind, mine, at, covering } = self;
         let views = service.ask("resources", |read, me, now| {
             let snapshot = TeamSnapshot::of(read, at, now)?;
             let team = snapshot.team(read)?;
@@ -41,9 +44,14 @@ impl Call for Resources {
             let sees_all = at.is_none() || authorize::needs_auditor(me, "", now).is_ok();
             let me = snapshot.caller(read, me)?;
             let pending = snapshot.pending(read, &me.name)?;
+            let covered = covering.as_ref().and_then(|resource| team.item(resource));
             let mut views = Vec::new();
             for resource in team.resources().filter(|resource| kind.is_none_or(|kind| resource.kind() == kind)) {
                 let Some(item) = team.item(&resource) else { continue };
+                let covers = |wanted: &CatalogItem| grant_covers(&resource, wanted, |name| team.scopes.get(name));
+                if covering.is_some() && !covered.as_ref().is_some_and(covers) {
+                    continue;
+                }
                 let entitlements = me.entitlements(&item, snapshot.now());
                 let is_known = sees_all || read.catalog_item(&resource)?.is_some();
                 if entitlements.is_empty() && (mine || !is_known) {

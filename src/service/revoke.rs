@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
-use super::{Call, Never, Problem, Rows, Service, member, view, visible};
+use super::{Call, Never, Problem, Rows, Service, changed, member, view, visible};
 use crate::domain::event::Draft;
 use crate::domain::grant::State;
 use crate::domain::name::Name;
@@ -43,7 +43,10 @@ impl Call for Revoke {
                 let request = visible(read, &PolicyContext::default(), me, id, now)?;
                 let following = following(read, id)?;
                 let open = following.iter().filter(|next| next.state(now).is_open()).map(|next| next.id);
-                unchanged(read, &std::iter::once(id).chain(open).collect(), seen, || format!("request {id}"))?;
+                unchanged(read, &std::iter::once(id).chain(open).collect(), seen, |seen| {
+                    let closed_too = following.iter().map(|next| next.id);
+                    changed(read, id, std::iter::once(id).chain(closed_too), seen)
+                })?;
                 let drafts = lifecycle::revoke(&request, &following, me, reason, now)?;
                 let ended = ended(&drafts);
                 Ok((drafts, ended))
@@ -93,7 +96,7 @@ impl Call for RevokeMember {
                 None,
                 |read, me, now| {
                     let (drafts, ended) = all_of(read, me, name, reason, now)?;
-                    unchanged(read, &ended, seen, || format!("what {name} holds"))?;
+                    unchanged(read, &ended, seen, |_| Ok(Refusal::Changed { what: format!("what {name} holds") }))?;
                     Ok((drafts, ended))
                 },
                 |read, ended, now| {
@@ -142,11 +145,11 @@ fn unchanged(
     read: &Read<'_>,
     ids: &BTreeSet<RequestId>,
     seen: Option<&Seen>,
-    what: impl FnOnce() -> String,
+    changed: impl FnOnce(&Seen) -> Result<Refusal, Error>,
 ) -> Result<(), Problem> {
     let Some(seen) = seen else { return Ok(()) };
     let last = ids.iter().map(|&id| read.last_entry_about(id)).collect::<Result<Vec<i64>, Error>>()?;
-    if Seen::of(last) == *seen { Ok(()) } else { Err(Refusal::Changed { what: what() }.into()) }
+    if Seen::of(last) == *seen { Ok(()) } else { Err(changed(seen)?.into()) }
 }
 
 /// The requests that extend this one's grant, directly or through another extension.

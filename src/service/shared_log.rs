@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::domain::audit;
 use crate::domain::catalog::CatalogItem;
-use crate::domain::duration::spell;
+use crate::domain::duration::brief;
 use crate::domain::replica::{ContactAge, HostClocks, NamedPosition, Replica};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -131,7 +131,7 @@ fn within(replica: &Replica, clocks: &HostClocks, limit: i64) -> Result<(), Fail
         ContactAge::Milliseconds(age) if age <= limit => Ok(()),
         ContactAge::Milliseconds(age) => {
             let message =
-                format!("this host last heard from the shared log {} ago, which is too long", spell(age / 1000));
+                format!("this host last heard from the shared log {} ago, which is too long", brief(age / 1000));
             Err(too_old(message))
         }
         ContactAge::BeforeBoot => {

@@ -17,7 +17,7 @@ use std::io::{BufWriter, IsTerminal, Stdout, Write};
 
 use clap::ValueEnum;
 use progress::ProgressBar;
-use report::{in_color, print_failure};
+use report::{in_color, print_failure, sentence};
 use serde::Serialize;
 use table::TableWriter;
 
@@ -321,7 +321,7 @@ impl Printer {
         let _ = self.out.flush();
         let warning = &escape::bounded(warning);
         let _ = match self.mode {
-            Mode::Human => writeln!(io::stderr(), "{} {}", self.paint("33", "warning:"), escape::lines(warning)),
+            Mode::Human => writeln!(io::stderr(), "{} {}", self.paint("33", "warning:"), sentence(warning)),
             Mode::Json => writeln!(io::stderr(), "{}", serde_json::json!({ "warning": warning })),
         };
     }

@@ -6,7 +6,8 @@ use clap::builder::StyledStr;
 use serde::Serialize;
 
 use super::{ColorWhen, Pipe, broken, escape, write_value};
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
+use crate::time_format::with_local_times;
 
 pub(super) fn in_color(when: ColorWhen, terminal: bool) -> bool {
     match when {
@@ -52,10 +53,18 @@ pub(super) fn print_failure(failure: &Failure, json: bool, color: bool) {
         return;
     }
     let paint = |code: &str, words: &str| if color { format!("\x1b[{code}m{words}\x1b[0m") } else { words.to_owned() };
-    let _ = writeln!(err, "{} {}", paint("1;31", "error:"), escape::lines(&failure.message));
+    // What is wrong with this machine, such as its clock, is said to the second.
+    let about_machine = !matches!(failure.kind, Kind::Usage | Kind::Refused | Kind::NotFound | Kind::Conflict);
+    let message = if about_machine { escape::lines(&failure.message).into_owned() } else { sentence(&failure.message) };
+    let _ = writeln!(err, "{} {}", paint("1;31", "error:"), message);
     for hint in &failure.hints {
         let _ = writeln!(err, "{} {}", paint("36", "hint:"), escape::lines(hint));
     }
+}
+
+/// For a terminal, with the times in it in the reader's zone.
+pub(super) fn sentence(text: &str) -> String {
+    escape::lines(&with_local_times(text)).into_owned()
 }
 
 /// Input may be long, and so may be a message that repeats it.

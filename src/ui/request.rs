@@ -17,7 +17,7 @@ use crate::protocol::{
     ApprovalsView, CertificateView, DecisionView, GrantView, ProvisioningState, ProvisioningView, RequestView,
     ReviewView, SessionView,
 };
-use crate::time_format::{date_and_time, in_full, relative};
+use crate::time_format::{date_and_time, in_full, relative, with_local_times};
 
 /// The most characters of an error in a table.
 const SHORT_REASON: usize = 60;
@@ -421,12 +421,13 @@ fn timeline(sheet: &mut Sheet, view: &RequestView) {
     }
     for step in &view.timeline {
         let lead = format!("  {}  ", date_and_time(step.at));
+        let text = with_local_times(&step.text);
         // On a narrow terminal the text goes below its time.
         if sheet.width().is_some_and(|width| width < NARROW) {
             sheet.line(lead.trim_end());
-            sheet.item("    ", 4, &lines(&step.text));
+            sheet.item("    ", 4, &lines(&text));
         } else {
-            sheet.item(&lead, lead.len(), &lines(&step.text));
+            sheet.item(&lead, lead.len(), &lines(&text));
         }
     }
 }

@@ -114,7 +114,7 @@ fn each_certificate_is_on_the_record_and_verify_holds_it_against_the_tables() {
     assert_eq!(shown["certificates"], expected);
     ca.world.run("bob", &["show", &id]).ok().says("certificate").says("(signed by root)").says(&fingerprint);
     let says =
-        "bob got an SSH certificate for bob:target:orders-db, until 2026-11-24T10:00:00Z (request 1, key SHA256:";
+        "bob got an SSH certificate for bob:target:orders-db, until 2026-11-24 10:00 UTC (request 1, key SHA256:";
     ca.world.run("alice", &["audit", "--action", "certificate.issued"]).ok().says(says);
     let entry = &ca.world.json("alice", &["audit", "--action", "certificate.issued"])[0];
     let detail: Value = entry["detail"].clone();

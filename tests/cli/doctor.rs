@@ -83,7 +83,7 @@ fn late_expire_is_a_warning_only_while_a_grant_has_an_end() {
     world.pass("15m");
     shows(&finding(&world, "expire").1, &json!({ "health": "ok", "mend": [] }));
     world.pass("1s");
-    let late = json!({ "health": "warning", "found": "last ran 15m1s ago, and 1 grant has an end" });
+    let late = json!({ "health": "warning", "found": "last ran 15m ago, and 1 grant has an end" });
     shows(&finding(&world, "expire").1, &late);
     world.run("root", &["doctor"]).ok().says("warning  expire ").says("→ a line for crontab(5)");
 

@@ -161,8 +161,9 @@ fn who_approves_has_been_shown_what_an_edit_says() {
     terminal.shows("Approve as asked");
     world.run("bob", &["edit", &id, "--duration", "permanent"]).ok();
     terminal.key("Up").key("Up").key("Enter");
-    let screen = terminal.exits(5);
-    assert!(screen.contains("has changed since it was shown"), "{screen}");
+    let screen = terminal.exits(5).replace('\n', " ");
+    assert!(screen.contains("request 1 has changed since it was shown (bob changed request 1"), "{screen}");
+    assert!(screen.contains("`access show 1`"), "{screen}");
 
     // Where nothing is shown, the command says which version was looked at.
     for args in

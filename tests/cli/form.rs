@@ -159,8 +159,8 @@ fn only_what_is_missing_on_the_line_is_asked_for() {
     terminal.shows("error: ");
     terminal.shows("? Which ticket? (like OPS-[0-9]+)");
     terminal.shows("› INC-7");
-    terminal.key("C-u").text("OPS-7").key("Enter");
-    terminal.exits(0);
+    terminal.key("C-u").text("OPS-7").key("Enter").shows("File this request?");
+    terminal.key("Enter").exits(0);
     let request = world.json("bob", &["show", "1"]);
     assert_eq!((&request["duration"], &request["ticket"]), (&"1h".into(), &"OPS-7".into()));
 }
@@ -280,8 +280,8 @@ fn a_reason_of_wide_characters_is_written_and_corrected_over_the_end_of_a_line()
     let (first, second): (String, String) = (expected.chars().take(38).collect(), expected.chars().skip(38).collect());
     terminal.shows(&format!("› {first}\n  {second}"));
     assert_eq!(terminal.column(), 2 + 2 * 35);
-    terminal.text("🚀").key("Enter");
-    terminal.exits(0);
+    terminal.text("🚀").key("Enter").shows("File this request?");
+    terminal.key("Enter").exits(0);
     let expected: String = wide.chars().take(35).chain(['🚀']).chain(wide.chars().skip(36)).collect();
     assert_eq!(world.json("bob", &["show", "1"])["reason"], expected.as_str());
 }
@@ -400,7 +400,8 @@ fn an_extension_knows_the_rules_too() {
     let terminal = Terminal::access(&world, "bob", &["extend", &id, "--duration", "2h"]);
     assert!(!terminal.exits(3).contains("Why?"));
     let terminal = Terminal::access(&world, "bob", &["extend", &id]);
-    terminal.shows("? Why? (at least 15 characters)");
+    let screen = terminal.shows("? Why? (at least 15 characters)");
+    assert!(screen.contains("how long     1h more"), "{screen}");
     terminal.text("it takes longer").key("Enter");
     // The ticket of before does not do any more.
     terminal.shows("? Which ticket? (like OPS-[0-9]+)");

@@ -64,7 +64,10 @@ fn each_filter_finds_its_requests() {
     world.run("alice", &["list", "--approver", "alcie"]).fails(4, "there is no member alcie");
     world.run("alice", &["list", "--permanent", "--emergency"]).exits(2);
     world.run("alice", &["list", "--granted-since", "in 2d"]).exits(2);
-    world.run("alice", &["list", "--csv", "--json"]).exits(2);
+    for line in [["list", "--csv", "--json"], ["--json", "list", "--csv"], ["--json", "whoami", "--watch"]] {
+        let ran = world.run("alice", &line).exits(2);
+        assert!(ran.err.contains("cannot be used with '--json'") && ran.out.is_empty(), "{ran:?}");
+    }
 }
 
 #[test]

@@ -525,7 +525,7 @@ fn access_that_nobody_takes_back_is_reported_to_the_admins_and_by_cron() {
     let silent = |login: &str| !world.run(login, &["list"]).ok().err.contains("was not taken back");
     assert!(silent("alice"), "the reconciler may be about to do it");
     world.pass("1m");
-    let said = "access by 1 grant that has ended was not taken back, since 2026-11-24T10:00:00Z: \
+    let said = "access by 1 grant that has ended was not taken back, since 2026-11-24 10:00 UTC: \
                 the reconciler may not be running";
     let expired = world.run("root", &["expire", "--quiet"]).exits(1);
     assert!(expired.err.contains(said), "{expired:?}");

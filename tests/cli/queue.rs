@@ -118,7 +118,7 @@ fn changes_are_put_together_before_anything_is_approved() {
     terminal.key("C-u").text("1h").key("Enter").shows("❯ Approve target:orders-db for 1h");
     // The scope that covers it is offered first.
     terminal.key("Up").key("Up").key("Up").key("Enter").shows("? Which scope?");
-    terminal.shows("❯ scope:orders-read     the narrowest that covers target:orders-db");
+    terminal.shows("❯ scope:orders-read  the narrowest that covers target:orders-db");
     terminal.key("Enter").shows("❯ Approve scope:orders-read for 1h");
     terminal.key("Up").key("Enter").shows("? Note?");
     terminal.text("An hour is enough").key("Enter");
@@ -131,6 +131,29 @@ fn changes_are_put_together_before_anything_is_approved() {
     let view = world.json("bob", &["show", &id]);
     assert_eq!((&view["grant"]["resource"], &view["grant"]["duration"]), (&"scope:orders-read".into(), &"1h".into()));
     assert_eq!(view["decisions"][0]["note"], "An hour is enough");
+}
+
+#[test]
+fn only_scopes_that_cover_what_is_asked_are_offered_and_what_is_lost_is_said() {
+    let world = World::sample();
+    world.request("bob", "target:orders-db", &[]);
+    world.request("bob", "feature:cost-explorer", &[]);
+    let terminal = Terminal::access(&world, "alice", &["approve"]);
+    terminal.shows("? Request 1 (1 of 2)");
+    terminal.key("Up").key("Up").key("Enter").shows("❯ How long");
+    terminal.key("Down").key("Enter");
+    let screen = terminal.shows("? Which scope?");
+    assert!(screen.contains("❯ scope:orders-read") && !screen.contains("scope:kubernetes"), "{screen}");
+    terminal.key("Escape").shows("❯ Approve target:orders-db for 1h");
+    terminal.key("Up").key("Up").key("Enter").shows("? Which resource?");
+    terminal.text("scope:kubernetes").key("Enter");
+    terminal.shows("❯ Approve scope:kubernetes for 1h, without target:orders-db");
+    terminal.key("Down").key("Enter").shows("? Request 1 (1 of 2)");
+    terminal.key("Enter").shows("? Request 2 (2 of 2)");
+    terminal.key("Up").key("Up").key("Enter").shows("❯ How long");
+    terminal.key("Down").key("Enter").shows("error: no scope covers feature:cost-explorer");
+    terminal.key("Escape").shows("? Request 2 (2 of 2)");
+    terminal.key("Enter").exits(0);
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn nobody_files_without_end_and_nobody_is_locked_out_by_another() {
         world.pass("1m");
     }
     world.request("bob", "connection:c2", &[]);
-    let says = "you have filed requests 50 times within 1d; the next is possible at 2026-11-25T09:00:00Z";
+    let says = "you have filed requests 50 times within 1d; the next is possible at 2026-11-25 09:00 UTC";
     world.run("bob", &ask("connection:c1", &["--dry-run"])).fails(3, says);
     assert!(!world.actions().contains(&"attempt.refused".to_owned()), "a dry run attempts nothing");
     world.run("bob", &ask("connection:c1", &[])).fails(3, says);
@@ -55,7 +55,7 @@ fn nobody_files_without_end_and_nobody_is_locked_out_by_another() {
     world.run("bob", &ask("connection:c3", &[])).fails(3, says);
     world.pass("1s");
     world.run("bob", &ask("connection:c3", &[])).ok();
-    world.run("bob", &ask("connection:c2", &[])).fails(3, "the next is possible at 2026-11-25T09:01:00Z");
+    world.run("bob", &ask("connection:c2", &[])).fails(3, "the next is possible at 2026-11-25 09:01 UTC");
     world.run("olivia", &["audit", "verify"]).ok();
 }
 
@@ -138,7 +138,7 @@ fn ten_emergencies_an_hour() {
         world.run("alice", &["review", &id, "--note", "seen"]).ok();
         world.pass("1m");
     }
-    let says = "you have taken emergency access 10 times within 1h; the next is possible at 2026-11-24T10:00:00Z";
+    let says = "you have taken emergency access 10 times within 1h; the next is possible at 2026-11-24 10:00 UTC";
     world.run("bob", &ask("connection:c1", &["--emergency", "--dry-run"])).fails(3, says);
     world.run("bob", &ask("connection:c1", &["--emergency"])).fails(3, says);
     world.run("carol", &ask("connection:c1", &["--emergency"])).ok();
@@ -156,7 +156,7 @@ fn preferences_change_thirty_times_an_hour() {
         world.run("bob", &["notify", flip(turn)]).ok();
         world.pass("1m");
     }
-    let says = "you have changed how you are notified 30 times within 1h; the next is possible at 2026-11-24T10:00:00Z";
+    let says = "you have changed how you are notified 30 times within 1h; the next is possible at 2026-11-24 10:00 UTC";
     world.run("bob", &["notify", "mute"]).fails(3, says);
     // What changes nothing writes nothing, and so is no matter.
     world.run("bob", &["notify", "unmute"]).ok();
@@ -196,7 +196,7 @@ fn approvers_do_not_void_each_other_without_end() {
     }
     let told = world.unread("carol").len();
     let says =
-        "you have changed the terms of this request 5 times within 1h; the next is possible at 2026-11-24T10:00:00Z";
+        "you have changed the terms of this request 5 times within 1h; the next is possible at 2026-11-24 10:00 UTC";
     approve("alice", &["--duration", "6h"]).fails(3, says);
     approve("olivia", &["--duration", "6h"]).fails(3, says);
     assert_eq!(world.unread("carol").len(), told);

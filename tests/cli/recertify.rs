@@ -477,7 +477,7 @@ fn what_is_overdue_or_waits_shows_where_people_look() {
     assert_eq!(world.json("erin", &["whoami"])["to_review"], 2);
     world.run("erin", &["whoami"]).ok().says("2 items of recertifications: `access recertify keep`");
     assert_eq!(world.json("alice", &["whoami"])["to_review"], 0);
-    let late = "recertification 1 (due 2026-11-24T11:00:00Z) is overdue and not closed: what nobody kept is still held";
+    let late = "recertification 1 (due 2026-11-24 11:00 UTC) is overdue and not closed: what nobody kept is still held";
     world.pass("2h");
     let doctor = world.run("root", &["doctor"]).ok();
     assert!(doctor.out.contains(late), "{doctor:?}");

@@ -59,8 +59,7 @@ fn the_form_takes_a_duration_of_ones_own() {
         screen.lines().any(|line| line.starts_with('❯') && line.contains("Custom"))
     });
     terminal.key("Enter").shows("? How long?");
-    terminal.text("soon").key("Enter");
-    terminal.shows_when("the mistake", |screen| screen.contains("✘"));
+    terminal.text("soon").key("Enter").shows("✘ write a length or a time, such as 90m, 2d12h or 17:00");
     for _ in "soon".chars() {
         terminal.key("BSpace");
     }
@@ -102,8 +101,25 @@ fn a_missing_reason_is_asked_for() {
     let terminal = Terminal::access(&world, "bob", &["request", "connection:prod-aws"]);
     terminal.shows("Why?");
     terminal.text("because").key("Enter");
-    terminal.exits(0);
-    assert_eq!(world.json("bob", &["show", "1"])["duration"], "1h", "an hour by default: only the form asks");
+    // An hour by default: only the form asks. It is shown before it is filed.
+    let screen = terminal.shows("File this request?");
+    for shown in
+        ["Your request: connection:prod-aws for 1h", "reason       because", "decides      alice, erin or olivia"]
+    {
+        assert!(screen.contains(shown), "{shown}: {screen}");
+    }
+    terminal.key("Enter").exits(0);
+    assert_eq!(world.json("bob", &["show", "1"])["duration"], "1h");
+    // Who says how long is asked for nothing else.
+    let terminal = Terminal::access(&world, "bob", &["request", "role:admin", "--duration", "4h"]);
+    terminal.shows("Why?");
+    terminal.text("because").key("Enter").exits(0);
+    assert_eq!(world.json("bob", &["show", "2"])["duration"], "4h");
+    for args in [&["--reason", "because"][..], &["--reason", "because", "--yes"]] {
+        let line = [&["request", "feature:cost-explorer", "--dry-run"][..], args].concat();
+        let screen = Terminal::access(&world, "bob", &line).exits(0);
+        assert!(!screen.contains("File this request?"), "{screen}");
+    }
 }
 
 #[test]

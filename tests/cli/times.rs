@@ -34,6 +34,7 @@ fn a_length_is_never_rounded_over_a_unit() {
     table("active, 23h44m left").says("15m ago");
     run_in("UTC", &world, "bob", &["check", "target:orders-db"]).ok().says("23h44m left");
     run_in("UTC", &world, "bob", &["resources"]).ok().says("23h44m left");
+    run_in("UTC", &world, "bob", &["whoami"]).ok().says("  23h44m left, until");
     run_in("UTC", &world, "bob", &["show", "1"]).ok().says("(in 23h44m)").says("(15m ago)");
     world.pass("44m30s");
     table("23h left").says("59m ago");
@@ -58,6 +59,40 @@ fn a_length_is_written_in_one_way_everywhere() {
     assert_eq!(world.json("bob", &["show", "1"])["duration"], "2h15m");
     world.run("bob", &["list"]).ok().says("2h15m");
     world.run("alice", &["approve", "1", "--yes"]).ok().says("(in 2h15m)");
+}
+
+#[test]
+fn days_are_shown_as_days_and_whole_weeks_as_weeks() {
+    let world = World::sample();
+    let rule = "[[rules]]\nname = \"long\"\nmax_duration = \"90d\"\nmatch = { longer_than = \"30d\" }\n";
+    world.apply("olivia", &format!("{}\n{rule}", crate::harness::TEAM)).ok().says("max_duration: 90d");
+    let shown =
+        world.run("olivia", &["team", "show"]).ok().says("max_duration = \"90d\"").says("longer_than = \"30d\"");
+    world.apply("olivia", &shown.out).ok().says("Nothing changes");
+    for (typed, shown, stored) in [("30d", "30d", "4w2d"), ("30d4h", "30d4h", "4w2d4h"), ("14d", "2w", "2w")] {
+        let id = world.request("bob", "target:orders-db", &["--duration", typed]);
+        world.run("bob", &["list"]).ok().says(&format!(" {shown} "));
+        assert_eq!(world.json("bob", &["show", &id])["duration"], shown);
+        let last = &world.json("alice", &["audit", "--action", "request.submitted"])[0];
+        assert_eq!(last["detail"]["asked"]["end"]["after"], stored, "{last:#}");
+        world.run("bob", &["withdraw", &id]).ok();
+    }
+    world.run("bob", &["request", "target:orders-db", "-r", "testing", "-d", "91d"]).fails(3, "at most 90d");
+}
+
+#[test]
+fn sentences_have_their_times_in_the_zone_of_the_reader() {
+    let world = World::sample();
+    let until = "2026-11-24T16:00:00Z";
+    ask_in("Europe/Berlin", &world, &["--until", "17:00"]).ok();
+    for (login, args) in [("bob", &["show", "1"][..]), ("alice", &["inbox"]), ("alice", &["audit"])] {
+        let ran = run_in("Europe/Berlin", &world, login, args).ok().says("until 2026-11-24 17:00 +01:00");
+        assert!(!ran.out.contains("00Z"), "{ran:?}");
+        let json = run_in("Europe/Berlin", &world, login, &[args, &["--json"]].concat()).ok();
+        assert!(json.out.contains(until), "{json:?}");
+    }
+    let refused = || ask_in("Europe/Berlin", &world, &["--until", "2026-11-24T08:00:00Z"]);
+    assert!(refused().err.contains("the end asked for, 2026-11-24 09:00 +01:00, has passed"), "{:?}", refused());
 }
 
 #[test]
@@ -117,7 +152,7 @@ fn a_length_where_a_time_belongs_gets_a_hint() {
     let world = World::sample();
     for (args, hint) in [
         (&["list", "--since", "1h"][..], "hint: write '1h ago'\n"),
-        (&["audit", "--since", "30 days"], "hint: write '4w2d ago'\n"),
+        (&["audit", "--since", "30 days"], "hint: write '30d ago'\n"),
         (&["audit", "--until", "1h"], "hint: write '1h ago'\n"),
         (&["request", "target:orders-db", "-r", "x", "--until", "4h"], "hint: write 'in 4h'\n"),
         (&["edit", "1", "--start", "4h"], "hint: write 'in 4h'\n"),

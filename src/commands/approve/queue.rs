@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::super::app::App;
 use super::ApproveArgs;
-use crate::domain::resource::Resource;
+use crate::domain::resource::{Resource, ResourceKind};
 use crate::domain::terms::{End, Modification, RequestId};
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
@@ -109,25 +109,29 @@ impl App {
         view: &RequestView,
         note: Option<&Text>,
     ) -> Result<bool, Failure> {
+        let covering = self.offered(Some(view.resource.clone()))?;
         let mut changes = Modification::default();
         let mut note = note.cloned();
         // Approving is not preselected: you came here to change something first.
         let mut at = 0;
         loop {
             let terms = Proposed::of(view, &changes);
+            let covers = |granted: &Resource| covering.iter().any(|covering| covering.resource == *granted);
+            let covers = terms.resource == view.resource || covers(&terms.resource);
+            let lost = if covers { String::new() } else { format!(", without {}", view.resource) };
             let items = [
                 Item::with("How long", terms.how_long()),
                 Item::with("Scope", terms.scope()),
                 Item::with("Resource", terms.resource.to_string()),
                 Item::with("Note", note.as_ref().map_or("none", Text::as_str)),
-                Item::new(format!("Approve {} {}", terms.resource, terms.for_how_long())),
+                Item::new(format!("Approve {} {}{lost}", terms.resource, terms.for_how_long())),
                 Item::new("Back"),
             ];
             let chosen = prompt.choose_silently("Change what?", &items, at)?;
             let asked = match chosen {
                 Some(0) => self.other_length(prompt, &terms).map(|end| changes.end = Some(end)),
-                Some(1) => self.other_resource(prompt, view, true).map(|scope| changes.resource = Some(scope)),
-                Some(2) => self.other_resource(prompt, view, false).map(|resource| changes.resource = Some(resource)),
+                Some(1) => other_scope(prompt, view, &covering).map(|scope| changes.resource = Some(scope)),
+                Some(2) => self.other_resource(prompt).map(|resource| changes.resource = Some(resource)),
                 Some(3) => {
                     let before = note.as_ref().map_or("", Text::as_str).to_owned();
                     prompt
@@ -156,6 +160,7 @@ impl App {
             match asked {
                 Ok(()) => {}
                 Err(failure) if failure == cancelled() => {}
+                Err(failure) if failure.kind == Kind::NotFound => self.printer.fail(&failure),
                 Err(failure) => return Err(failure),
             }
             at = 4;
@@ -163,41 +168,46 @@ impl App {
     }
 
     fn other_length(&self, prompt: Prompt, terms: &Proposed) -> Result<End, Failure> {
-        let check = |text: &str| self.read_end(text).map(drop);
-        let hint = "such as 90m, 2d12h, 17:00 or permanent";
+        const LIKE: &str = "such as 90m, 2d12h, 17:00 or permanent";
+        let check = |text: &str| self.read_end(text, LIKE).map(drop);
         let initial = match terms.end {
             End::After(length) => length.to_string(),
             End::Never => "permanent".to_owned(),
             End::At(_) => String::new(),
         };
-        let text = prompt.input("For how long?", hint, &initial, &check)?.ok_or_else(cancelled)?;
-        self.read_end(&text).map_err(|why| Failure::new(Kind::Usage, why))
+        let text = prompt.input("For how long?", LIKE, &initial, &check)?.ok_or_else(cancelled)?;
+        self.read_end(&text, LIKE).map_err(|why| Failure::new(Kind::Usage, why))
     }
 
-    /// `scope`: a scope, the one that covers what was asked first.
-    fn other_resource(&self, prompt: Prompt, view: &RequestView, scope: bool) -> Result<Resource, Failure> {
-        let mut offered: Vec<ResourceView> = self.offered()?;
-        offered.retain(|offered| !scope || offered.resource.kind() == crate::domain::resource::ResourceKind::Scope);
-        for offered in &mut offered {
-            // The approver's own access is irrelevant here.
-            (offered.held, offered.pending) = (false, None);
-        }
-        let covers = |offered: &ResourceView| {
-            view.narrowest_scope
-                .as_ref()
-                .is_some_and(|narrowest| offered.resource == Resource::Scope(narrowest.clone()))
-        };
-        if let Some(first) = offered.iter().position(covers) {
-            let mut first = offered.remove(first);
-            first.about = format!("the narrowest that covers {}", view.resource);
-            offered.insert(0, first);
-        }
-        if offered.is_empty() {
-            return Err(Failure::new(Kind::NotFound, "the team has no scopes"));
-        }
-        let question = if scope { "Which scope?" } else { "Which resource?" };
-        prompt.resource(question, &offered)?.ok_or_else(cancelled)
+    fn other_resource(&self, prompt: Prompt) -> Result<Resource, Failure> {
+        let mut offered = self.offered(None)?;
+        offered.iter_mut().for_each(forget_own);
+        prompt.resource("Which resource?", &offered)?.ok_or_else(cancelled)
     }
+}
+
+/// A scope that covers what was asked, the narrowest first.
+fn other_scope(prompt: Prompt, view: &RequestView, covering: &[ResourceView]) -> Result<Resource, Failure> {
+    let narrowest = view.narrowest_scope.clone().map(Resource::Scope);
+    let is_narrowest = |offered: &ResourceView| Some(&offered.resource) == narrowest.as_ref();
+    let mut offered = covering.to_vec();
+    offered.retain(|offered| offered.resource.kind() == ResourceKind::Scope);
+    offered.sort_by_key(|offered| !is_narrowest(offered));
+    for offered in &mut offered {
+        forget_own(offered);
+        if is_narrowest(offered) {
+            offered.about = format!("the narrowest that covers {}", view.resource);
+        }
+    }
+    if offered.is_empty() {
+        return Err(Failure::new(Kind::NotFound, format!("no scope covers {}", view.resource)));
+    }
+    prompt.resource("Which scope?", &offered)?.ok_or_else(cancelled)
+}
+
+/// The approver's own access is irrelevant for what others get.
+fn forget_own(offered: &mut ResourceView) {
+    (offered.held, offered.pending) = (false, None);
 }
 
 /// What would be granted.

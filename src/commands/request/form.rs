@@ -15,13 +15,14 @@ use crate::error::{Failure, Kind};
 use crate::prompt::{Item, Picked, Prompt, cancelled};
 use crate::protocol::{NeedView, NeedsView, RequestView, ResourceView};
 use crate::service::{Needs, NeedsToExtend, Resources, SubmitRequest, Warned};
+use crate::time_format::{date_and_time, with_local_times};
 use crate::time_input::{Pick, TypedTime};
 
 /// The answers so far.
 struct Form<'f> {
     args: &'f RequestArgs,
-    /// Whether everything is asked for, and shown before it is filed. Otherwise only what is missing on the line is.
-    whole: bool,
+    /// Whether it is shown, and can be changed, before it is filed: always, unless the line says what for how long.
+    last_look: bool,
     start: Option<Timestamp>,
     needs: NeedsView,
     end: Option<End>,
@@ -46,7 +47,7 @@ impl App {
         }
         loop {
             let failure = match self.judged(form.ask(true)?) {
-                Ok(_) if !form.whole || args.dry_run => match self.file(form.ask(args.dry_run)?, args) {
+                Ok(_) if !form.last_look || args.dry_run => match self.file(form.ask(args.dry_run)?, args) {
                     Ok(code) => return Ok(code),
                     Err(error) => mendable(error)?,
                 },
@@ -94,16 +95,17 @@ impl App {
             None => self.pick(prompt, args, wanted)?,
         };
         self.printer.preview(|sheet| summary::needs(sheet, &needs));
+        let last_look = whole || end.is_none();
         // With the resource on the line the default is an hour, as everywhere; a whole form asks.
         let hour = End::After(Length::HOUR);
         let can_be_an_hour = needs.lengths.iter().any(|need| need.end == hour);
         let end = end.or((!whole && can_be_an_hour).then_some(hour));
-        Ok(Form { args, whole, start, needs, end, reason: args.reason.clone(), ticket: args.ticket.clone() })
+        Ok(Form { args, last_look, start, needs, end, reason: args.reason.clone(), ticket: args.ticket.clone() })
     }
 
     /// A resource that can be asked for, with what it takes.
     fn pick(&mut self, prompt: Prompt, args: &RequestArgs, wanted: impl Fn(Resource) -> Needs) -> Result<NeedsView> {
-        let mut offered = self.offered()?;
+        let mut offered = self.offered(None)?;
         if args.requester.is_none() {
             // Access that you hold permanently can't be requested.
             offered.retain(|view| !view.held || view.until.is_some());
@@ -121,10 +123,10 @@ impl App {
         }
     }
 
-    /// Everything that can be asked for.
-    pub fn offered(&self) -> Result<Vec<ResourceView>, Failure> {
+    /// Everything that can be asked for. `covering`: only what gives access to this too.
+    pub fn offered(&self, covering: Option<Resource>) -> Result<Vec<ResourceView>, Failure> {
         let mut offered = Vec::new();
-        self.backend()?.call(Resources { kind: None, mine: false, at: None }, &mut |view| {
+        self.backend()?.call(Resources { kind: None, mine: false, at: None, covering }, &mut |view| {
             offered.push(view);
             Ok(())
         })?;
@@ -221,20 +223,22 @@ impl App {
             Some(End::After(length)) if length < Length::LONGEST => format!(", at most {length}"),
             Some(End::After(_) | End::At(_) | End::Never) | None => String::new(),
         };
+        const LIKE: &str = "such as 90m, 2d12h or 17:00";
         let check = |text: &str| {
-            let end = self.read_end(text)?;
-            self.need(form, end).map(drop).map_err(|failure| failure.message)
+            let end = self.read_end(text, LIKE)?;
+            self.need(form, end).map(drop).map_err(|failure| with_local_times(&failure.message))
         };
-        let hint = format!("such as 90m, 2d12h or 17:00{most}");
+        let hint = format!("{LIKE}{most}");
         let text = prompt.input("How long?", &hint, &initial, &check)?.ok_or_else(cancelled)?;
-        self.read_end(&text).map_err(|why| Failure::new(Kind::Usage, why))
+        self.read_end(&text, LIKE).map_err(|why| Failure::new(Kind::Usage, why))
     }
 
-    /// A length, or the time at which it ends.
-    pub fn read_end(&self, text: &str) -> Result<End, String> {
+    /// A length, or the time at which it ends. `like`: examples of what can be typed.
+    pub fn read_end(&self, text: &str, like: &str) -> Result<End, String> {
         let text = text.trim();
         let why = match text.parse::<Duration>() {
             Ok(duration) => return Ok(duration.into()),
+            Err(why) if why == Length::unreadable() => format!("write a length or a time, {like}"),
             Err(why) => why.to_string(),
         };
         let when: TypedTime = text.parse().map_err(|_| why)?;
@@ -251,7 +255,7 @@ impl App {
             }
             Err(_) => Vec::new(),
         };
-        if wrong.is_empty() && !form.whole {
+        if wrong.is_empty() && !form.last_look {
             return Err(failure.into());
         }
         self.printer.fail(&failure);
@@ -407,7 +411,7 @@ fn offered_lengths(needs: &NeedsView) -> Vec<&NeedView> {
 fn label(end: End) -> String {
     let length = match end {
         End::After(length) => length,
-        End::At(time) => return format!("until {time}"),
+        End::At(time) => return format!("until {}", date_and_time(time)),
         End::Never => return "Permanent".to_owned(),
     };
     let text = length.to_string();

@@ -17,6 +17,9 @@ pub fn needs(sheet: &mut Sheet, view: &NeedsView) {
     who_decides(sheet, first);
     if let Some(longest) = view.longest {
         sheet.field("how long", &at_most(longest));
+    } else if let End::After(length) = first.end {
+        // Only this length was asked about: of an extension.
+        sheet.field("how long", &format!("{length} more"));
     }
     texts(sheet, first);
     // Longer access may need more.

@@ -19,6 +19,7 @@ pub use terms::TermsRefusal;
 pub use vote::VoteRefusal;
 
 use super::policy::violation::{RULES_HINT, Violation};
+use super::terms::RequestId;
 
 /// The most faults that one message names.
 const NAMED: usize = 10;
@@ -40,6 +41,11 @@ pub enum Refusal {
     /// Something has changed since it was shown.
     Changed {
         what: String,
+    },
+    /// The same of a request, with the last that happened, in words.
+    RequestChanged {
+        id: RequestId,
+        last: Option<String>,
     },
     ClockNotBack,
 }
@@ -125,7 +131,7 @@ impl Refusal {
             Refusal::Vote(refusal) => refusal.kind(),
             Refusal::Lifecycle(refusal) => refusal.kind(),
             Refusal::Recertify(refusal) => refusal.kind(),
-            Refusal::Changed { .. } | Refusal::ClockNotBack => RefusalKind::Conflict,
+            Refusal::Changed { .. } | Refusal::RequestChanged { .. } | Refusal::ClockNotBack => RefusalKind::Conflict,
         }
     }
 
@@ -156,6 +162,10 @@ impl Refusal {
             Refusal::Lifecycle(refusal) => refusal.message(),
             Refusal::Recertify(refusal) => refusal.message(),
             Refusal::Changed { what } => format!("{what} has changed since it was shown; nothing was done"),
+            Refusal::RequestChanged { id, last } => {
+                let last = last.as_ref().map_or_else(String::new, |last| format!(" ({last})"));
+                format!("request {id} has changed since it was shown{last}; nothing was done")
+            }
             Refusal::ClockNotBack => {
                 "the clock is not behind the last recorded time; there is nothing to accept".to_owned()
             }
@@ -184,6 +194,7 @@ impl Refusal {
             Refusal::Lifecycle(refusal) => refusal.hints(),
             Refusal::Recertify(refusal) => refusal.hints(),
             Refusal::Changed { .. } => vec!["look at it again before you decide".to_owned()],
+            Refusal::RequestChanged { id, .. } => vec![format!("look at it again with `access show {id}`")],
             Refusal::ClockNotBack => Vec::new(),
         }
     }

@@ -60,7 +60,7 @@ impl TermsRefusal {
                 Some(until) => format!(
                     "{member} has {resource} already, through {}, for another {}",
                     way.way_to(resource),
-                    duration::spell(until.since(*now))
+                    duration::brief(until.since(*now))
                 ),
                 None => format!("{member} has {resource} already, through {}, permanently", way.way_to(resource)),
             },

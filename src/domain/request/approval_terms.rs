@@ -109,7 +109,7 @@ impl fmt::Display for ApprovalTerms {
         line("resource", &self.terms.resource)?;
         match (self.terms.end.until(), self.terms.end.duration()) {
             (Some(until), _) => line("until", &until)?,
-            (None, Some(duration)) => line("duration", &duration)?,
+            (None, Some(duration)) => line("duration", &duration.stored())?,
             (None, None) => {}
         }
         self.terms.start.map_or(Ok(()), |start| line("start", &start))?;

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::change::{Change, Diff};
 use crate::domain::binding::{Binding, in_connector};
+use crate::domain::duration::Length;
 use crate::domain::host::HostPower;
 use crate::domain::member::Member;
 use crate::domain::policy::rule::Rule;
@@ -47,7 +48,7 @@ impl Difference {
                 let fields = to.iter().filter(|(key, _)| *key != "name");
                 let shown = |key: &str, value: &Value| match value {
                     Value::Array(keys) if key == "ssh_keys" => joined(keys.iter().map(short_key)),
-                    value => plain(value),
+                    value => plain(key, value),
                 };
                 Difference::Added(fields.map(|(key, value)| (key.clone(), shown(key, value))).collect())
             }
@@ -69,7 +70,7 @@ fn field_change(key: &str, from: Option<&Value>, to: Option<&Value>) -> FieldCha
     let list = |value: Option<&Value>| match value {
         None => Some(Vec::new()),
         Some(Value::Array(items)) if key == "ssh_keys" => Some(items.iter().map(short_key).collect()),
-        Some(Value::Array(items)) => Some(items.iter().map(plain).collect()),
+        Some(Value::Array(items)) => Some(items.iter().map(|item| plain(key, item)).collect()),
         Some(_) => None,
     };
     // A list that is empty is not written.
@@ -82,13 +83,16 @@ fn field_change(key: &str, from: Option<&Value>, to: Option<&Value>) -> FieldCha
         let (added, removed) = (without(&to, &from), without(&from, &to));
         return FieldChange::List { added, removed };
     }
-    let text = |value: Option<&Value>| value.map_or_else(|| default_of(key).to_owned(), plain);
+    let text = |value: Option<&Value>| value.map_or_else(|| default_of(key).to_owned(), |value| plain(key, value));
     FieldChange::Value { from: text(from), to: text(to) }
 }
 
 /// A key of SSH is as good as its fingerprint, and too long to be read.
 fn short_key(value: &Value) -> String {
-    value.as_str().and_then(|key| key.parse::<SshKey>().ok()).map_or_else(|| plain(value), |key| key.in_words())
+    value
+        .as_str()
+        .and_then(|key| key.parse::<SshKey>().ok())
+        .map_or_else(|| plain("ssh_keys", value), |key| key.in_words())
 }
 
 fn without(these: &[String], those: &[String]) -> Vec<String> {
@@ -105,13 +109,22 @@ fn default_of(key: &str) -> &'static str {
     }
 }
 
-fn plain(value: &Value) -> String {
+/// A length as people write it, where a key has one. The log has it in another way: 30 days are `4w2d` there.
+pub(super) fn length_shown(key: &str, value: &str) -> Option<String> {
+    const LENGTHS: [&str; 6] =
+        ["max_duration", "cooldown", "lapse_after", "remind_after", "longer_than", "offline_for"];
+    let length = value.parse::<Length>().ok().filter(|_| LENGTHS.contains(&key))?;
+    Some(length.to_string())
+}
+
+fn plain(key: &str, value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => length_shown(key, text).unwrap_or_else(|| text.clone()),
         Value::Array(items) if items.is_empty() => "none".to_owned(),
-        Value::Array(items) => joined(items.iter().map(plain)),
+        Value::Array(items) => joined(items.iter().map(|item| plain(key, item))),
         Value::Object(fields) => {
-            let fields: Vec<String> = fields.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect();
+            let fields: Vec<String> =
+                fields.iter().map(|(key, value)| format!("{key} {}", plain(key, value))).collect();
             format!("({})", fields.join("; "))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),

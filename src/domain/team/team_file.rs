@@ -12,6 +12,7 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::difference::length_shown;
 use super::{Group, Header, Team};
 use crate::domain::Malformed;
 use crate::domain::binding::{Binding, Parameters};
@@ -140,7 +141,18 @@ fn too_many(root: &DeTable<'_>) -> Mistakes {
 
 /// Writes the team as a file that `parse` reads back to the same team.
 pub fn write(team: &Team) -> String {
-    toml::to_string(team).expect("a team has string keys and no empty values")
+    let text = toml::to_string(team).expect("a team has string keys and no empty values");
+    let shown = with_lengths_shown(&text);
+    // A line of a text that has several may look like a length.
+    if shown == text || parse(&shown).is_ok_and(|read| read == *team) { shown } else { text }
+}
+
+fn with_lengths_shown(text: &str) -> String {
+    let shown = |line: &str| {
+        let (key, value) = line.strip_suffix("\"\n")?.split_once(" = \"")?;
+        Some(format!("{key} = \"{}\"\n", length_shown(key, value)?))
+    };
+    text.split_inclusive('\n').map(|line| shown(line).unwrap_or_else(|| line.to_owned())).collect()
 }
 
 /// Where each line ends.

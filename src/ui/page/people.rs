@@ -1,7 +1,7 @@
 //! Changes of the team, and its members.
 
 use super::{HtmlColumn, LONGEST_TEXT, ReportPage, time};
-use crate::domain::describe::words;
+use crate::domain::describe::words_with;
 use crate::domain::event::Event;
 use crate::domain::team::difference;
 use crate::domain::text::{cut, joined};
@@ -50,11 +50,11 @@ impl ReportPage<'_> {
 
     fn changes(&mut self, event: &Event) {
         let (Event::TeamApplied { changes } | Event::TeamInitialized { changes }) = event else {
-            self.html.text(&words(event, None, None));
+            self.html.text(&words_with(event, None, None, &time));
             return;
         };
         if matches!(event, Event::TeamInitialized { .. }) {
-            self.html.text(&words(event, None, None)).raw(". ");
+            self.html.text(&words_with(event, None, None, &time)).raw(". ");
         }
         for (index, change) in difference::by_danger(changes).into_iter().take(CHANGES_SHOWN).enumerate() {
             if index > 0 {
