@@ -103,13 +103,13 @@ fn last_number() -> io::Result<i32> {
 }
 
 /// The numbers after one, up to another. After the largest number they begin again.
-fn numbers_between(last: i32, now: i32) -> io::Result<impl Iterator<Item = i32>> {
+fn numbers_between(last: i32, now: i32) -> io::Result<Vec<i32>> {
     if now > last {
-        return Ok((last + 1..=now).chain(1..=0));
+        return Ok((last + 1..=now).collect());
     }
     let text = fs::read_to_string("/proc/sys/kernel/pid_max")?;
     let largest = text.trim().parse().map_err(|_| io::Error::new(ErrorKind::InvalidData, "pid_max is no number"))?;
-    Ok((last + 1..=largest).chain(1..=now))
+    Ok((last + 1..=largest).chain(1..=now).collect())
 }
 
 /// An account whose processes are looked for, and the group that it lost.
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn what_started_since_has_the_numbers_after_the_last() {
-        let between = |last, now| numbers_between(last, now).unwrap().collect::<Vec<i32>>();
+        let between = |last, now| numbers_between(last, now).unwrap();
         assert_eq!(between(5, 8), [6, 7, 8]);
         let largest: i32 = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap().trim().parse().unwrap();
         assert_eq!(between(largest - 1, 2), [largest, 1, 2]);
