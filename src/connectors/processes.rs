@@ -138,8 +138,8 @@ impl LostGroup<'_> {
 
     /// Each thread has groups of its own. The first may have ended, or have given up what the others keep.
     fn has_it(&self, pid: Pid, first: &ThreadStatus, look: Look) -> io::Result<bool> {
-        let is_changing = || self.uids.iter().any(|uids| is_changing(pid, first, uids, look));
-        if self.thread_has_it(pid, pid, first)? || self.with_changing && !first.is_over() && is_changing() {
+        let is_changing = || self.with_changing && first.is_of(self.uids) && is_changing(pid, first, look);
+        if self.thread_has_it(pid, pid, first)? || is_changing() {
             return Ok(true);
         }
         for thread in unless_ended(numbers(&format!("/proc/{pid}/task")))?.unwrap_or_default() {
@@ -173,16 +173,16 @@ fn is_in(uid: u32, uids: &[RangeInclusive<u32>]) -> bool {
     uids.iter().any(|range| range.contains(&uid))
 }
 
-/// Whether this is a program with root's rights that an account has started, and that acts by what it has read before: sg, newgrp and
-/// sudo until they start another program, and any that is stopped. The account can stop it, and let it go on later.
-pub fn is_changing(pid: Pid, status: &ThreadStatus, uids: &RangeInclusive<u32>, look: Look) -> bool {
-    // For a list, we have stopped all of them.
-    let is_stopped = look == Look::Census && status.line("State:").starts_with(['T', 't']);
+/// Whether this is a program with root's rights that somebody else has started, and that acts by what it has read before: sg, newgrp
+/// and sudo until they start another program, and any that is stopped. Who started it can stop it, and let it go on later.
+pub fn is_changing(pid: Pid, status: &ThreadStatus, look: Look) -> bool {
     let mut ids = status.uids();
-    let is_started = ids.next().is_some_and(|real| uids.contains(&real)) && ids.next() == Some(0);
-    let names = ["sg", "newgrp", "sudo"];
+    let is_started = ids.next().is_some_and(|real| real != 0) && ids.next() == Some(0);
+    // In a list all are stopped, by us.
+    let is_stopped = || look == Look::List || status.line("State:").starts_with(['T', 't']);
     let program = || fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    is_started && (is_stopped || program().file_name().is_some_and(|name| names.iter().any(|it| name == *it)))
+    let is_named = || program().file_name().is_some_and(|name| ["sg", "newgrp", "sudo"].iter().any(|it| name == *it));
+    is_started && !status.is_over() && (is_stopped() || is_named())
 }
 
 /// Whether a user namespace other than the first has this group (see user_namespaces(7)).
@@ -274,7 +274,9 @@ pub fn end(uids: &[Uid], mut find: impl FnMut(Look) -> Result<(Vec<Pid>, Census)
             None | Some(_) => {}
         }
         for pid in &found {
-            for signal in signals {
+            let is_changing = ThreadStatus::of(*pid).is_some_and(|status| is_changing(*pid, &status, Look::Census));
+            // It does not go on before it ends.
+            for signal in if is_changing { &[Signal::SIGKILL][..] } else { signals } {
                 // It may have ended by itself.
                 let _ = kill(*pid, *signal);
             }

@@ -136,7 +136,7 @@ fn end_starting(act: &Provision) -> Result<(), NotDone> {
     processes::end(&[user.uid], |look| {
         let mut found = Vec::new();
         let census = processes::each(look, |pid, status| {
-            if processes::is_changing(pid, status, &(uid..=uid), look) {
+            if status.uids().next() == Some(uid) && processes::is_changing(pid, status, look) {
                 found.push(pid);
             }
             Ok(())
