@@ -122,6 +122,7 @@ fn a_sudo_that_was_stopped_before_its_command_ends() {
     assert!(stopped.try_wait().unwrap().is_none());
     assert_eq!(SUDO.revoke_and_end_sessions("bob", "web"), done());
     within(Duration::from_secs(2), || stopped.try_wait().unwrap().is_some(), "it ended");
+    assert!(!Path::new("/home/bob/went-on").exists());
 }
 
 #[test]

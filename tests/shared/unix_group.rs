@@ -486,8 +486,11 @@ const STOPPED: &str = r#"
 int main(int count, char **words) {
     struct group *group = getgrnam("orders");
     gid_t gid = group->gr_gid;
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
     close(open("read", O_CREAT | O_RDWR, 0600));
     raise(SIGSTOP);
+    close(open("went-on", O_CREAT | O_RDWR, 0600));
     if (setgroups(1, &gid) || setuid(getuid())) return 1;
     for (;;) pause();
 }
@@ -504,6 +507,7 @@ fn a_program_that_was_stopped_before_it_takes_the_group_ends_too() {
     assert_eq!(GROUPS.revoke("bob", "orders"), done(), "it has no group");
     assert_eq!(GROUPS.revoke_and_end_sessions("bob", "orders"), done());
     within(Duration::from_secs(2), || stopped.try_wait().unwrap().is_some(), "it ended");
+    assert!(!ready("went-on").exists());
 }
 
 /// It does not have the group, and is in a user namespace that has it.
