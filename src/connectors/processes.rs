@@ -3,6 +3,7 @@
 //! The person who runs them may not want them to be found. A process can start another and end, thousands of times a second, so that
 //! no list of processes has it, and faster than they can be killed one by one.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::ops::RangeInclusive;
@@ -95,6 +96,24 @@ pub fn each(look: Look, mut look_at: impl FnMut(Pid, &ThreadStatus) -> io::Resul
     }
 }
 
+/// The processes for which this is true, and whether all were looked at.
+fn found_by(
+    look: Look,
+    mut is_one: impl FnMut(Pid, &ThreadStatus) -> io::Result<bool>,
+) -> Result<(Vec<Pid>, Census), NotDone> {
+    let mut found = BTreeSet::new();
+    let census = each(look, |pid, status| {
+        if is_one(pid, status)? {
+            // A thread has a number of its own.
+            let process = status.numbers("Tgid:").next().and_then(|number| i32::try_from(number).ok());
+            found.insert(process.map_or(pid, Pid::from_raw));
+        }
+        Ok(())
+    });
+    let census = census.map_err(|error| NotDone::Later(format!("/proc can't be read: {error}")))?;
+    Ok((found.into_iter().collect(), census))
+}
+
 /// The number that was given last (see proc_loadavg(5)).
 fn last_number() -> io::Result<i32> {
     let text = fs::read_to_string("/proc/loadavg")?;
@@ -118,28 +137,17 @@ pub struct LostGroup<'g> {
     pub gid: u32,
     /// Whether the account with this user ID is in the group.
     pub is_member: &'g dyn Fn(u32) -> bool,
-    /// Whether programs count that are about to change what the account has (see `is_changing`).
-    pub with_changing: bool,
 }
 
 impl LostGroup<'_> {
     /// The processes of the account that have the group, or can take it from the user namespace that they are in.
     pub fn processes(&self, look: Look) -> Result<(Vec<Pid>, Census), NotDone> {
-        let mut found = Vec::new();
-        let census = each(look, |pid, status| {
-            if self.has_it(pid, status, look)? {
-                found.push(pid);
-            }
-            Ok(())
-        });
-        let census = census.map_err(|error| NotDone::Later(format!("/proc can't be read: {error}")))?;
-        Ok((found, census))
+        found_by(look, |pid, status| self.has_it(pid, status))
     }
 
     /// Each thread has groups of its own. The first may have ended, or have given up what the others keep.
-    fn has_it(&self, pid: Pid, first: &ThreadStatus, look: Look) -> io::Result<bool> {
-        let is_changing = || self.with_changing && first.is_of(self.uids) && is_changing(pid, first, look);
-        if self.thread_has_it(pid, pid, first)? || is_changing() {
+    fn has_it(&self, pid: Pid, first: &ThreadStatus) -> io::Result<bool> {
+        if self.thread_has_it(pid, pid, first)? {
             return Ok(true);
         }
         for thread in unless_ended(numbers(&format!("/proc/{pid}/task")))?.unwrap_or_default() {
@@ -175,14 +183,31 @@ fn is_in(uid: u32, uids: &[RangeInclusive<u32>]) -> bool {
 
 /// Whether this is a program with root's rights that somebody else has started, and that acts by what it has read before: sg, newgrp
 /// and sudo until they start another program, and any that is stopped. Who started it can stop it, and let it go on later.
-pub fn is_changing(pid: Pid, status: &ThreadStatus, look: Look) -> bool {
+fn is_changing(pid: Pid, status: &ThreadStatus, look: Look) -> bool {
     let mut ids = status.uids();
     let is_started = ids.next().is_some_and(|real| real != 0) && ids.next() == Some(0);
-    // In a list all are stopped, by us.
-    let is_stopped = || look == Look::List || status.line("State:").starts_with(['T', 't']);
+    // In a list all are stopped, by us. What was stopped before was in the first list.
+    let is_stopped = || look == Look::Census && status.line("State:").starts_with(['T', 't']);
     let program = || fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
     let is_named = || program().file_name().is_some_and(|name| ["sg", "newgrp", "sudo"].iter().any(|it| name == *it));
     is_started && !status.is_over() && (is_stopped() || is_named())
+}
+
+/// Kills what this account started before it lost something, and what could still take it (see `is_changing`).
+pub fn kill_changing(account: Uid) -> Result<(), NotDone> {
+    let find = |look| {
+        found_by(look, |pid, status| {
+            Ok(status.uids().next() == Some(account.as_raw()) && is_changing(pid, status, look))
+        })
+    };
+    let (found, census) = find(Look::Census)?;
+    for pid in found {
+        let _ = kill(pid, Signal::SIGKILL);
+    }
+    if census == Census::Partial {
+        kill_stopped(&[account], &mut { find })?;
+    }
+    Ok(())
 }
 
 /// Whether a user namespace other than the first has this group (see user_namespaces(7)).
@@ -209,6 +234,8 @@ fn unless_ended<T>(read: io::Result<T>) -> io::Result<Option<T>> {
         Ok(read) => Ok(Some(read)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(None),
+        // The map of the IDs of a process that has ended.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -265,13 +292,12 @@ pub fn end(uids: &[Uid], mut find: impl FnMut(Look) -> Result<(Vec<Pid>, Census)
     let mut signals = &[Signal::SIGHUP, Signal::SIGTERM, Signal::SIGCONT][..];
     loop {
         let (found, census) = find(Look::Census)?;
-        match found.first() {
-            None if census == Census::Complete => return Ok(()),
-            Some(first) if begun.elapsed() > MOST => {
-                let count = found.len();
-                return Err(NotDone::Failed(format!("{count} processes did not end, such as process {first}")));
-            }
-            None | Some(_) => {}
+        if found.is_empty() && census == Census::Complete {
+            return Ok(());
+        }
+        if begun.elapsed() > MOST {
+            let such_as = found.first().map_or(TOO_FAST.to_owned(), |first| format!("such as process {first}"));
+            return Err(NotDone::Failed(format!("{} processes did not end, {such_as}", found.len())));
         }
         for pid in &found {
             let is_changing = ThreadStatus::of(*pid).is_some_and(|status| is_changing(*pid, &status, Look::Census));
@@ -281,7 +307,9 @@ pub fn end(uids: &[Uid], mut find: impl FnMut(Look) -> Result<(Vec<Pid>, Census)
                 let _ = kill(*pid, *signal);
             }
         }
-        if (found.is_empty() || begun.elapsed() > STUBBORN) && kill_stopped(uids, &mut find)? == 0 {
+        let left =
+            if found.is_empty() || begun.elapsed() > STUBBORN { kill_stopped(uids, &mut find)? } else { found.len() };
+        if found.is_empty() && left == 0 {
             return Ok(());
         }
         signals = if begun.elapsed() < GRACE { &[] } else { &[Signal::SIGKILL] };

@@ -160,11 +160,15 @@ fn end_sessions(act: &Provision, group: &LocalGroup) -> Result<Option<String>, N
         return Ok(Some(format!("{login} keeps the group {name}, which is the primary group of the account")));
     }
     let uids = account::user_ids(&user)?;
-    let is_member = |uid| {
-        let account = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-        account.is_some_and(|it| it.gid.as_raw() == group.gid || group.members.contains(&it.name))
+    let is_member = |uid| match User::from_uid(Uid::from_raw(uid)) {
+        Ok(account) => account.is_some_and(|it| it.gid.as_raw() == group.gid || group.members.contains(&it.name)),
+        // It may be one, whose process is not ours to end.
+        Err(_) => true,
     };
-    let lost = LostGroup { uids: &uids, gid: group.gid, is_member: &is_member, with_changing: act.end_sessions };
+    let lost = LostGroup { uids: &uids, gid: group.gid, is_member: &is_member };
+    if act.end_sessions && !user.uid.is_root() {
+        processes::kill_changing(user.uid)?;
+    }
     let (found, census) = lost.processes(Look::Census)?;
     if found.is_empty() && census == Census::Complete {
         return Ok(None);

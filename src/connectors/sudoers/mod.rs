@@ -124,7 +124,7 @@ impl System for Sudoers {
     }
 }
 
-/// Ends each sudo of the login that has not started its command yet: it has read the rules, and may be stopped until later.
+/// Ends each sudo of the login that has not started its command yet.
 fn end_starting(act: &Provision) -> Result<(), NotDone> {
     let user = match account::of(&act.login) {
         Ok(user) if user.uid.is_root() => return Ok(()),
@@ -132,16 +132,5 @@ fn end_starting(act: &Provision) -> Result<(), NotDone> {
         Err(NotDone::Failed(_)) => return Ok(()),
         Err(later) => return Err(later),
     };
-    let uid = user.uid.as_raw();
-    processes::end(&[user.uid], |look| {
-        let mut found = Vec::new();
-        let census = processes::each(look, |pid, status| {
-            if status.uids().next() == Some(uid) && processes::is_changing(pid, status, look) {
-                found.push(pid);
-            }
-            Ok(())
-        });
-        let census = census.map_err(|error| NotDone::Later(format!("/proc can't be read: {error}")))?;
-        Ok((found, census))
-    })
+    processes::kill_changing(user.uid)
 }
