@@ -31,11 +31,13 @@ pub fn with_local_times(sentence: &str) -> String {
 fn with_times(sentence: &str, write: &dyn Fn(Timestamp) -> String) -> String {
     const LENGTH: usize = "2026-11-24T08:00:00Z".len();
     let joins = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    // A part of a name or a path is not a time.
+    let goes_on = |c: char| joins(c) || matches!(c, '/' | '.');
     let mut text = String::with_capacity(sentence.len());
     let mut rest = sentence;
     while let Some(first) = rest.chars().next() {
         let time = rest.get(..LENGTH).filter(|part| part.ends_with('Z')).and_then(|part| part.parse().ok());
-        let alone = !text.ends_with(joins) && !rest.get(LENGTH..).is_some_and(|next| next.starts_with(joins));
+        let alone = !text.ends_with(goes_on) && !rest.get(LENGTH..).is_some_and(|next| next.starts_with(joins));
         let taken = match time.filter(|_| alone) {
             Some(time) => {
                 text += &write(time);
@@ -89,6 +91,7 @@ mod tests {
             ("since 2026-11-24T09:00:00Z: it may not be running", "since 2026-11-24 09:00 UTC: it may not be running"),
             ("the end, 2026-11-24T09:00:00Z, has passed", "the end, 2026-11-24 09:00 UTC, has passed"),
             ("log-2026-11-24T09:00:00Z.txt", "log-2026-11-24T09:00:00Z.txt"),
+            ("/srv/2026-11-24T09:00:00Z", "/srv/2026-11-24T09:00:00Z"),
             ("2026-11-24T09:00:00Zebra", "2026-11-24T09:00:00Zebra"),
             ("2026-13-24T09:00:00Z", "2026-13-24T09:00:00Z"),
             ("2026-11-24T09:00:0é", "2026-11-24T09:00:0é"),

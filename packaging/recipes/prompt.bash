@@ -17,7 +17,7 @@ _access_left() {
         printf -v now '%(%s)T' -1
         left=$((BASH_REMATCH[2] - now))
         # Like `access` itself: one unit below an hour, else two, never rounded up.
-        for unit in w:604800 d:86400 h:3600 m:60 s:1; do
+        for unit in d:86400 h:3600 m:60 s:1; do
             size=${unit#*:}
             ((left < size)) || shown+=$((left / size))${unit%:*}
             left=$((left > 0 ? left % size : left))

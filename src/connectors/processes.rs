@@ -185,7 +185,7 @@ fn is_in(uid: u32, uids: &[RangeInclusive<u32>]) -> bool {
 /// and sudo until they start another program, and any that is stopped. Who started it can stop it, and let it go on later.
 fn is_changing(pid: Pid, status: &ThreadStatus, look: Look) -> bool {
     let mut ids = status.uids();
-    let is_started = ids.next().is_some_and(|real| real != 0) && ids.next() == Some(0);
+    let is_started = ids.next().is_some_and(|real| real != 0) && ids.any(|id| id == 0);
     // In a list all are stopped, by us. What was stopped before was in the first list.
     let is_stopped = || look == Look::Census && status.line("State:").starts_with(['T', 't']);
     let program = || fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
@@ -296,8 +296,10 @@ pub fn end(uids: &[Uid], mut find: impl FnMut(Look) -> Result<(Vec<Pid>, Census)
             return Ok(());
         }
         if begun.elapsed() > MOST {
-            let such_as = found.first().map_or(TOO_FAST.to_owned(), |first| format!("such as process {first}"));
-            return Err(NotDone::Failed(format!("{} processes did not end, {such_as}", found.len())));
+            return Err(NotDone::Failed(match found.first() {
+                Some(first) => format!("{} processes did not end, such as process {first}", found.len()),
+                None => TOO_FAST.to_owned(),
+            }));
         }
         for pid in &found {
             let is_changing = ThreadStatus::of(*pid).is_some_and(|status| is_changing(*pid, &status, Look::Census));

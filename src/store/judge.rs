@@ -1,8 +1,9 @@
 //! Tells whether an entry of a shared log is void: no copy of the log can apply it, so it changes nothing on any host.
 //!
-//! If this copy can't apply an entry, either the entry is void or this copy is damaged, so its tables are not asked. Replay finds
-//! most void entries. It knows others than the tables only after a host that may decide appended what replay calls wrong. Then a
-//! copy that is built anew from the log decides.
+//! If this copy can't apply an entry, either the entry is void or this copy is damaged. So the log is asked, not the tables of this copy.
+//! Replay finds nearly all void entries. It can miss one after a host that may decide appended what replay calls wrong, because from
+//! there on replay and the tables know different things. Then a new copy is built from the log: if that can't apply the entry either, it
+//! is void.
 
 use std::path::Path;
 

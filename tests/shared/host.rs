@@ -390,7 +390,7 @@ pub const HIDING: [(&str, &str); 2] = [
     ),
 ];
 
-/// A process that starts another and ends, as fast as it can, ten thousand times. Then the last one waits. The file `lock` is locked
+/// A process that starts another and ends, as fast as it can, forty thousand times. Then the last one waits. The file `lock` is locked
 /// until none is left. Above them is a process that has nothing to do with the access, so that the system's first process does not
 /// have to ask for each exit status.
 const HOPPER: &str = r#"
@@ -410,7 +410,7 @@ int main(void) {
     if (fork()) for (;;) pause();
     if (flock(open("lock", O_CREAT | O_RDWR, 0600), LOCK_EX)) return 1;
     close(open("hops", O_CREAT | O_RDWR, 0600));
-    for (int hop = 0; hop < 10000; hop++) if (fork()) _exit(0);
+    for (int hop = 0; hop < 40000; hop++) if (fork()) _exit(0);
     for (;;) pause();
 }
 "#;

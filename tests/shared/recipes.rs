@@ -112,14 +112,13 @@ fn a_login_by_pam() {
 fn becoming_another_by_su() {
     let Some(host) = host() else { return };
     root("useradd", &["--system", "--shell", "/bin/sh", "orders"]).ok();
-    let lines = documented("user != orders") + &documented("pam-check caller");
+    install(&recipe("pam-session"), "/usr/local/lib/access/pam-session");
+    let lines = documented("user != orders") + &documented("caller target:orders-db");
     fs::write(
         "/etc/pam.d/su",
         "auth sufficient pam_permit.so\n".to_owned()
             + &lines
-            + "account required pam_permit.so\nsession [success=1 default=ignore] pam_succeed_if.so quiet user != orders\n"
-            + &documented("pam-check caller").replace("account", "session")
-            + "session required pam_permit.so\n",
+            + "account required pam_permit.so\nsession required pam_permit.so\n",
     )
     .unwrap();
     let become_orders = |before: &str| shell("bob", &format!("{before} su orders -c 'id -un'"));

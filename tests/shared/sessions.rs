@@ -23,7 +23,7 @@ fn host(rules: &str) -> Option<Host> {
     install(&recipe("pam-session"), "/usr/local/lib/access/pam-session");
     let loginuid = "session required pam_loginuid.so\n";
     fs::write("/etc/pam.d/sshd", format!("{PAM}{loginuid}{}", documented("pam-session user"))).unwrap();
-    fs::write("/etc/pam.d/sudo", format!("{PAM}{}", documented("pam-session caller"))).unwrap();
+    fs::write("/etc/pam.d/sudo", format!("{PAM}{}", documented("pam-session caller target:web"))).unwrap();
     fs::create_dir_all("/run/sudo").unwrap();
     Some(host)
 }
@@ -232,7 +232,7 @@ fn who_became_another_user_is_that_no_longer() {
     let Some(host) = host(RULE) else { return };
     root("useradd", &["--system", "--shell", "/bin/sh", "orders"]).ok();
     root("install", &["-d", "-o", "orders", "/srv/orders"]).ok();
-    fs::write("/etc/pam.d/su", format!("{PAM}{}", documented("pam-session caller"))).unwrap();
+    fs::write("/etc/pam.d/su", format!("{PAM}{}", documented("pam-session caller target:web"))).unwrap();
     let id = grant(&host, "bob", "target:web");
     let line = "echo $$ > ~/outer; su orders -c 'echo $$ > /srv/orders/inner; sleep 300; sleep 300'; exec sleep 300";
     let _bobs = start("bob", line);
