@@ -190,7 +190,9 @@ fn is_changing(pid: Pid, status: &ThreadStatus, look: Look) -> bool {
     let is_stopped = || look == Look::Census && status.line("State:").starts_with(['T', 't']);
     let program = || fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
     let is_named = || program().file_name().is_some_and(|name| ["sg", "newgrp", "sudo"].iter().any(|it| name == *it));
-    is_started && !status.is_over() && (is_stopped() || is_named())
+    // As sg does while its command runs.
+    let waits_for_another = || proc_file(pid, "wchan").is_ok_and(|function| function == "do_wait");
+    is_started && !status.is_over() && (is_stopped() || is_named() && !waits_for_another())
 }
 
 /// Kills what this account started before it lost something, and what could still take it (see `is_changing`).
@@ -296,9 +298,10 @@ pub fn end(uids: &[Uid], mut find: impl FnMut(Look) -> Result<(Vec<Pid>, Census)
             return Ok(());
         }
         if begun.elapsed() > MOST {
-            return Err(NotDone::Failed(match found.first() {
-                Some(first) => format!("{} processes did not end, such as process {first}", found.len()),
-                None => TOO_FAST.to_owned(),
+            return Err(NotDone::Failed(match found.as_slice() {
+                [] => TOO_FAST.to_owned(),
+                [pid] => format!("process {pid} did not end"),
+                [first, ..] => format!("{} processes did not end, such as process {first}", found.len()),
             }));
         }
         for pid in &found {
@@ -362,6 +365,28 @@ mod tests {
     fn has_group(status: &str, uids: &[RangeInclusive<u32>], gid: u32) -> bool {
         let status = ThreadStatus(status.to_owned());
         !status.is_over() && status.is_of(uids) && status.has_group(gid)
+    }
+
+    #[test]
+    fn what_a_list_does_not_have_has_not_ended() {
+        // Of an account whose processes can't be stopped, such as somebody else's.
+        let nobody = [Pid::from_raw(i32::MAX)];
+        let looks = |look| match look {
+            Look::Census => Ok((nobody.to_vec(), Census::Partial)),
+            Look::List => Ok((Vec::new(), Census::Complete)),
+        };
+        assert!(matches!(end(&[], looks), Err(NotDone::Failed(why)) if why.ends_with("did not end")));
+    }
+
+    #[test]
+    fn what_is_not_found_while_others_start_too_fast_is_looked_for_in_a_list() {
+        let mut lists = 0;
+        let looks = |look| {
+            lists += usize::from(look == Look::List);
+            Ok((Vec::new(), if look == Look::List { Census::Complete } else { Census::Partial }))
+        };
+        assert!(end(&[], looks).is_ok());
+        assert_eq!(lists, 1);
     }
 
     #[test]

@@ -96,6 +96,10 @@ impl NewCopy {
                 })
             })?;
         }
+        // Another process has applied it here meanwhile, and so has the new copy.
+        if place(&conn)?.seq >= entry.seq {
+            return Ok(true);
+        }
         // Rolled back as it goes away.
         let trial = Transaction::new_unchecked(&conn, TransactionBehavior::Immediate)?;
         match Write::new(&trial)?.apply(entry) {

@@ -186,6 +186,8 @@ impl From<rusqlite::Error> for Error {
                 ErrorCode::DatabaseCorrupt => Error::damaged(message),
                 ErrorCode::CannotOpen => Error::Io { message: format!("{message}, or a file beside it (-wal, -shm)") },
                 ErrorCode::ReadOnly
+                | ErrorCode::OutOfMemory
+                | ErrorCode::OperationInterrupted
                 | ErrorCode::SystemIoFailure
                 | ErrorCode::DiskFull
                 | ErrorCode::PermissionDenied

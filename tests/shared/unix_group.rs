@@ -233,6 +233,53 @@ fn while_somebody_else_changes_the_groups_it_is_for_later() {
     assert_eq!(GROUPS.holders("orders"), ["alice", "bob"]);
 }
 
+/// As passwd does while it changes a password. Who started it can stop it then.
+const LOCKS: &str = r#"
+#include <fcntl.h>
+#include <unistd.h>
+int main(void) {
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(open("/etc/.pwd.lock", O_CREAT | O_WRONLY, 0600), F_SETLK, &all)) return 1;
+    close(open("locks", O_CREAT | O_RDWR, 0600));
+    for (;;) pause();
+}
+"#;
+
+#[test]
+fn who_holds_the_lock_of_the_groups_is_named_and_keeps_no_session() {
+    let Some(_host) = host() else { return };
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    let mut bobs = session("bob", "exec sleep 600");
+    let program = compile("locks", LOCKS);
+    root("chmod", &["4755", &program]).ok();
+    let mut locks = session("bob", &format!("cd ~bob; exec {program}"));
+    until_ready("locks");
+    let holder = format!("process {} of bob has the lock", locks.id());
+    says(&GROUPS.revoke("bob", "orders"), "later", &holder);
+    assert!(bobs.try_wait().unwrap().is_none() && is_in("bob", "orders"));
+    let _ = GROUPS.revoke_and_end_sessions("bob", "orders");
+    within(Duration::from_secs(2), || bobs.try_wait().unwrap().is_some(), "his session ended");
+    // It had the group too.
+    within(Duration::from_secs(2), || locks.try_wait().unwrap().is_some(), "the lock is free");
+    assert_eq!(GROUPS.revoke_and_end_sessions("bob", "orders"), done());
+    assert!(!is_in("bob", "orders"));
+}
+
+/// A sg of another group runs above its command.
+#[test]
+fn a_command_of_another_group_goes_on() {
+    let Some(_host) = host() else { return };
+    root("groupadd", &["reports"]).ok();
+    root("usermod", &["-aG", "reports", "bob"]).ok();
+    let mut other = without_groups("sg reports -c 'touch ~bob/other; exec sleep 600'");
+    until_ready("other");
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    assert_eq!(GROUPS.revoke_and_end_sessions("bob", "orders"), done());
+    assert!(other.try_wait().unwrap().is_none());
+    root("pkill", &["--signal", "KILL", "--uid", &user("bob").uid.to_string()]).ok();
+    other.wait().unwrap();
+}
+
 #[test]
 fn edits_at_the_same_time_lose_nothing() {
     let Some(_host) = host() else { return };
