@@ -302,12 +302,12 @@ impl<'t> Life<'t> {
         let is_killed = self.hosts[host].is_killed;
         let outcome = self.run.carry_out(planned.there.login, &step, planned.place);
         let came = is_troubled && self.end_trouble(host);
+        // Who may send a team file is first asked of the copy. The line can be cut when the refusal is recorded.
+        let is_early = |kind| kind == Kind::Refused && matches!(step, Step::Apply { .. });
         match outcome {
             Ok(()) if is_cut => Err(failed("a host that is cut off changes something")),
             Err(kind) if is_cut => {
-                // Who may send a team file is first asked of the copy.
-                let is_early = kind == Kind::Refused && matches!(step, Step::Apply { .. });
-                let is_right = kind == Kind::Unavailable || planned.against.contains(&kind) || is_early;
+                let is_right = kind == Kind::Unavailable || planned.against.contains(&kind) || is_early(kind);
                 prop_assert!(
                     is_right,
                     "a host that is cut off says {kind:?}: {}",
@@ -316,7 +316,9 @@ impl<'t> Life<'t> {
                 self.run.tally.count("a step while cut off");
                 Ok(())
             }
-            Err(kind) if came && FAULTS.contains(&kind) => self.find_out(host, Deferred { planned, kind, is_killed }),
+            Err(kind) if came && (FAULTS.contains(&kind) || is_early(kind) && planned.against.contains(&kind)) => {
+                self.find_out(host, Deferred { planned, kind, is_killed })
+            }
             outcome => self.run.concluded(planned, outcome),
         }
     }
