@@ -249,6 +249,21 @@ fn contents(login: &str, resource: &str) -> String {
     shell(login, &format!("{SIGN} {resource} < ~/id.pub > ~/cert.pub && TZ=UTC ssh-keygen -L -f ~/cert.pub")).ok().out
 }
 
+/// The recipe for people would read one file as root, and write another.
+#[test]
+fn the_recipe_opens_no_file_as_root() {
+    let Some(host) = with_signer() else { return };
+    grant(&host, "bob", "target:orders-db");
+    fs::write("/root/secret", "secret\n").unwrap();
+    for (key, certificate) in [("/root/secret", "/root/taken"), ("/root/none", "~/taken"), ("~/id.pub", "/root/secret")]
+    {
+        let ran = shell("bob", &format!("{SIGN} {DB} {key} {certificate} 2>&1"));
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{key} {certificate}");
+    }
+    assert_eq!(fs::read_to_string("/root/secret").unwrap(), "secret\n");
+    assert!(!Path::new("/root/taken").exists() && !Path::new("/home/bob/taken").exists());
+}
+
 #[test]
 fn after_approval_a_login_just_works_and_a_revoke_ends_it() {
     let Some(host) = with_signer() else { return };
