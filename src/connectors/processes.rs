@@ -368,6 +368,26 @@ mod tests {
     }
 
     #[test]
+    fn what_starts_once_the_list_is_read_is_looked_at_too() {
+        let seen_by = |look| {
+            let (mut seen, mut child) = (BTreeSet::new(), None);
+            let census = each(look, |pid, _| {
+                child.get_or_insert_with(|| std::process::Command::new("sleep").arg("60").spawn().unwrap());
+                seen.insert(pid.as_raw().unsigned_abs());
+                Ok(())
+            });
+            let mut child = child.unwrap();
+            let is_seen = seen.contains(&child.id());
+            child.kill().unwrap();
+            child.wait().unwrap();
+            (is_seen, census.unwrap())
+        };
+        // Tests beside this one may start processes all the time, so it need not be complete.
+        assert!(seen_by(Look::Census).0);
+        assert_eq!(seen_by(Look::List), (false, Census::Complete));
+    }
+
+    #[test]
     fn what_a_list_does_not_have_has_not_ended() {
         // Of an account whose processes can't be stopped, such as somebody else's.
         let nobody = [Pid::from_raw(i32::MAX)];
