@@ -64,7 +64,7 @@ pub struct RequestArgs {
     /// Request access for another member (admins)
     #[arg(long = "for", value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub requester: Option<Name>,
-    /// Wait for the decision; exit 1 if it is not granted
+    /// Wait for the decision, and for connectors to give the access; exit 1 if it is not granted
     #[arg(short, long, conflicts_with = "dry_run")]
     pub wait: bool,
     /// Wait no longer than this
@@ -77,13 +77,19 @@ pub struct RequestArgs {
 
 impl Run for RequestArgs {
     fn run(self, app: &mut App) -> Result<u8> {
-        match (&self.resource, &self.reason, app.prompt) {
+        let Warned { answer: view, warnings } = match (&self.resource, &self.reason, app.prompt) {
             (Some(_), Some(_), _) | (_, _, None) => {
                 let submit = app.asked_for(&self)?;
-                app.file(submit, &self)
+                app.submit(submit)?
             }
-            (_, _, Some(prompt)) => app.request_by_form(prompt, &self),
+            (_, _, Some(prompt)) => app.submit_by_form(prompt, &self)?,
+        };
+        if self.wait {
+            app.warn_all(&warnings);
+            return app.wait(view, self.timeout);
         }
+        app.print_submitted(&view, &warnings, self.dry_run)?;
+        Ok(0)
     }
 
     fn changes(&self) -> bool {
@@ -92,17 +98,11 @@ impl Run for RequestArgs {
 }
 
 impl App {
-    /// Submits a request, and with `--wait` waits for its decision.
-    fn file(&mut self, submit: SubmitRequest, args: &RequestArgs) -> Result<u8> {
+    pub(super) fn submit(&mut self, submit: SubmitRequest) -> Result<Warned<RequestView>, Failure> {
         let dry_run = submit.dry_run;
-        let Warned { answer: view, warnings } = self.backend()?.answer(submit)?;
-        self.access_changed |= !dry_run && view.state == State::Active;
-        if args.wait {
-            self.warn_all(&warnings);
-            return self.wait(view, args.timeout);
-        }
-        self.print_submitted(&view, &warnings, dry_run)?;
-        Ok(0)
+        let submitted = self.backend()?.answer(submit)?;
+        self.access_changed |= !dry_run && submitted.answer.state == State::Active;
+        Ok(submitted)
     }
 
     /// A request that was filed or changed, or would be.
@@ -123,7 +123,7 @@ impl App {
     }
 
     /// What the line says, where nobody can be asked for the rest.
-    fn asked_for(&mut self, args: &RequestArgs) -> Result<SubmitRequest> {
+    pub(super) fn asked_for(&mut self, args: &RequestArgs) -> Result<SubmitRequest> {
         let missing = |flag: &str| {
             let in_full = args.resource.is_none() && args.reason.is_none();
             let (flags, it) = if in_full { ("RESOURCE and --reason are", "them") } else { (flag, "it") };

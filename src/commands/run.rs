@@ -17,25 +17,26 @@ use signal_hook::iterator::Signals;
 use super::Run;
 use super::app::App;
 use super::outage::Outage;
+use super::request::RequestArgs;
 use crate::completion;
 use crate::domain::duration::{Duration, Length, brief};
 use crate::domain::entitlement::{Entitlement, longest};
 use crate::domain::grant::State;
 use crate::domain::resource::{Resource, ResourceOrName};
-use crate::domain::terms::{RequestDetails, RequestId, Terms};
+use crate::domain::terms::RequestId;
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::protocol::CheckView;
-use crate::service::{Check, Revoke, SubmitRequest, Warned};
+use crate::service::{Check, Revoke, Warned};
 use crate::time_format::date_and_time;
 
 /// Run a command while you have access, and ask for the access first if needed
 #[derive(Debug, Args)]
 #[command(
-    after_help = "If you have no access, a request is filed and the command waits for the decision. You are warned five minutes before your access \
-ends; `access extend` prolongs it meanwhile. When it ends, the command gets SIGTERM, and ten seconds later SIGKILL. What the command \
+    after_help = "If you have no access, a request is filed, and the command starts once it is approved and connectors have given the access; \
+for them it waits 30 seconds at most. You are warned five minutes before your access ends; `access extend` prolongs it meanwhile. When it ends, the command gets SIGTERM, and ten seconds later SIGKILL. What the command \
 started in the background is not ended.
 
 The exit code is that of the command: 128 plus the signal if a signal ended it, 127 if it was not found. If you get no access it is 1.
@@ -93,11 +94,34 @@ impl Run for RunArgs {
             )
             .into());
         };
+        if let Some(id) = access.request {
+            let view = app.look_at(id)?;
+            app.given(view);
+        }
         let ended = app.run_while(&self.command, &resource, access);
         if let (Some(id), true) = (asked, self.give_back) {
             app.give_back(id);
         }
         ended
+    }
+}
+
+impl RunArgs {
+    /// The request for the access that is missing.
+    fn request(&self, resource: &Resource) -> RequestArgs {
+        RequestArgs {
+            resource: Some(ResourceOrName::Resource(resource.clone())),
+            reason: self.reason.clone(),
+            duration: self.duration,
+            until: None,
+            start: None,
+            ticket: self.ticket.clone(),
+            emergency: false,
+            requester: None,
+            wait: true,
+            timeout: self.timeout,
+            dry_run: false,
+        }
     }
 }
 
@@ -111,22 +135,23 @@ impl App {
     }
 
     /// Files a request, or takes the one that is pending. Returns once access begins.
-    fn ask_and_wait(&mut self, resource: &Resource, args: &RunArgs) -> Result<RequestId, Failure> {
+    fn ask_and_wait(&mut self, resource: &Resource, args: &RunArgs) -> Result<RequestId> {
         let check = Check { resource: resource.clone(), user: None, login: None, freshness: None, at: None };
         let view = match self.backend()?.answer(check)?.pending {
             Some(pending) => self.look_at(pending)?,
             None => {
-                let reason = self.text(args.reason.clone(), "--reason", "Why do you need it?")?;
-                let end = args.duration.unwrap_or(Duration::For(Length::HOUR)).into();
-                let asked = Terms { resource: resource.clone(), end, start: None };
-                let submit = SubmitRequest {
-                    details: RequestDetails { ticket: args.ticket.clone(), ..RequestDetails::new(asked, reason) },
-                    default_length: args.duration.is_none(),
-                    requester: None,
-                    emergency: false,
-                    dry_run: false,
+                let request = args.request(resource);
+                let Warned { answer, warnings } = match (&args.reason, self.prompt) {
+                    (Some(_), _) => {
+                        let submit = self.asked_for(&request)?;
+                        self.submit(submit)?
+                    }
+                    (None, Some(prompt)) => self.submit_by_form(prompt, &request)?,
+                    (None, None) => {
+                        let why = "--reason is missing, and nobody can be asked for it; the command was not run";
+                        return Err(Failure::new(Kind::Usage, why).into());
+                    }
                 };
-                let Warned { answer, warnings } = self.backend()?.answer(submit)?;
                 self.warn_all(&warnings);
                 answer
             }
@@ -143,7 +168,7 @@ impl App {
             }
             (state, _) => {
                 let message = format!("request {id} is {state}; the command was not run");
-                Err(Failure::new(Kind::Failure, message).hint(format!("`access show {id}` says why")))
+                Err(Failure::new(Kind::Failure, message).hint(format!("`access show {id}` says why")).into())
             }
         }
     }
@@ -243,7 +268,10 @@ impl App {
     fn give_back(&mut self, id: RequestId) {
         let revoke = Revoke { id, reason: None, seen: None };
         match self.backend().and_then(|backend| backend.answer(revoke)) {
-            Ok(_) => self.printer.status(&format!("Request {id} was given back")),
+            Ok(_) => {
+                self.access_changed = true;
+                self.printer.status(&format!("Request {id} was given back"));
+            }
             Err(failure) if failure.kind == Kind::Conflict => {}
             Err(failure) => self.printer.warn(&format!("request {id} was not given back: {}", failure.message)),
         }

@@ -14,6 +14,9 @@ use crate::harness::{Ran, TEAM, World, shows};
 pub const NORTH: &str = "\n[[bindings]]\nresource = \"target:orders-db\"\nconnector = \"doors\"\ndoor = \"north\"\n";
 const ALSO_NORTH: &str = "\n[[bindings]]\nresource = \"target:billing-db\"\nconnector = \"doors\"\ndoor = \"north\"\n";
 
+/// Nobody has to decide.
+const OPEN: &str = "[[rules]]\nname = \"open\"\nmatch = { resources = [\"target:*\"] }\nauto_approve = true\n";
+
 /// How often a reconciler is killed, unless `ACCESS_TEST_KILLS` says otherwise.
 const KILLS: u64 = 12;
 
@@ -135,6 +138,40 @@ fn documented() -> String {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/connectors.md")).unwrap();
     let (_, rest) = page.split_once("```sh\n#!/bin/sh\n").unwrap();
     format!("#!/bin/sh\n{}", rest.split_once("```").unwrap().0)
+}
+
+#[test]
+fn a_command_starts_once_the_connector_has_given_the_access() {
+    let doors = Doors::new(&format!("{NORTH}{OPEN}"));
+    // It takes its time.
+    doors.program("slow", &format!("#!/bin/sh\nsleep 1\nexec {} \"$1\"\n", doors.file("doors")));
+    doors.configure(&doors.connector("doors", &["slow", "allowed"]));
+    let command = ["--", "cat", &doors.file("allowed")];
+    let line = ["run", "orders-db", "-r", "x", "--give-back"];
+    let ran = doors.world.run("bob", &[&line[..], &command].concat()).ok();
+    assert_eq!(ran.out, "bob north\n");
+    assert!(ran.err.contains("Waiting for the connector doors to give the access"), "{}", ran.err);
+    // What was given back is taken back at once.
+    doors.becomes("allowed", &[]);
+    let waited = doors.world.run("bob", &["request", "orders-db", "-r", "x", "--wait"]).ok();
+    assert_eq!(doors.held("allowed"), ["bob north"], "{}", waited.err);
+    let again = doors.world.run("bob", &[&["run", "orders-db"][..], &command].concat()).ok();
+    assert_eq!((again.out.as_str(), again.err.as_str()), ("bob north\n", ""));
+}
+
+#[test]
+fn a_command_starts_with_a_warning_if_the_connector_fails() {
+    let doors = Doors::new("");
+    doors.program("broken", "#!/bin/sh\necho 'the hinge is broken' >&2\nexit 1\n");
+    doors.configure(&doors.connector("doors", &["broken"]));
+    doors.world.apply("olivia", &format!("{TEAM}{NORTH}{OPEN}")).ok();
+    let ran = doors.world.run("bob", &["run", "orders-db", "-r", "x", "--", "echo", "ran"]).ok();
+    assert_eq!(ran.out, "ran\n");
+    assert!(
+        ran.err.contains("warning: the connector doors could not give the access: the hinge is broken"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]

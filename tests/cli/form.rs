@@ -411,3 +411,16 @@ fn an_extension_knows_the_rules_too() {
     assert_eq!((&extension["extends"], &extension["ticket"]), (&1.into(), &"OPS-8".into()));
     assert!(!world.actions().contains(&"attempt.refused".to_owned()));
 }
+
+#[test]
+fn a_command_that_needs_access_asks_for_it_by_the_same_form() {
+    let world = World::sample();
+    let terminal = Terminal::access(&world, "bob", &["run", "orders-db", "--", "echo", "it", "ran"]);
+    terminal.shows("? Why?");
+    terminal.text("stuck orders").key("Enter");
+    let screen = terminal.shows("File this request?");
+    assert!(screen.contains("Your request: target:orders-db for 1h"), "{screen}");
+    terminal.key("Enter").shows("Request 1 waits on alice, erin, olivia");
+    world.run("alice", &["approve", "1"]).ok();
+    terminal.shows("it ran");
+}

@@ -40,25 +40,29 @@ enum Field {
 
 impl App {
     /// Asks for what the line leaves out, and files the request.
-    pub(super) fn request_by_form(&mut self, prompt: Prompt, args: &RequestArgs) -> Result<u8> {
+    pub(in crate::commands) fn submit_by_form(
+        &mut self,
+        prompt: Prompt,
+        args: &RequestArgs,
+    ) -> Result<Warned<RequestView>> {
         let mut form = self.begin_form(prompt, args)?;
         while let Some(field) = self.missing(&form) {
             self.ask_field(prompt, &mut form, field)?;
         }
         loop {
             let failure = match self.judged(form.ask(true)?) {
-                Ok(_) if !form.last_look || args.dry_run => match self.file(form.ask(args.dry_run)?, args) {
-                    Ok(code) => return Ok(code),
-                    Err(error) => mendable(error)?,
+                Ok(_) if !form.last_look || args.dry_run => match self.submit(form.ask(args.dry_run)?) {
+                    Ok(filed) => return Ok(filed),
+                    Err(failure) => mendable(failure)?,
                 },
                 Ok(Warned { answer: view, warnings }) => {
                     let now = self.printer.now();
                     self.printer.preview(|sheet| summary::draft(sheet, &view, now));
                     self.warn_all(&warnings);
                     match self.last_look(prompt, &form, true)? {
-                        None => match self.file(form.ask(false)?, args) {
-                            Ok(code) => return Ok(code),
-                            Err(error) => mendable(error)?,
+                        None => match self.submit(form.ask(false)?) {
+                            Ok(filed) => return Ok(filed),
+                            Err(failure) => mendable(failure)?,
                         },
                         Some(field) => {
                             self.ask_again(prompt, &mut form, field)?;
@@ -66,7 +70,7 @@ impl App {
                         }
                     }
                 }
-                Err(failure) => mendable(failure.into())?,
+                Err(failure) => mendable(failure)?,
             };
             self.mend(prompt, &mut form, failure)?;
         }
@@ -118,7 +122,7 @@ impl App {
             match self.needs(wanted(resource)) {
                 Ok(needs) => return Ok(needs),
                 // Another resource may be allowed.
-                Err(failure) => self.printer.fail(&mendable(failure.into())?),
+                Err(failure) => self.printer.fail(&mendable(failure)?),
             }
         }
     }
@@ -329,8 +333,7 @@ impl Form<'_> {
 }
 
 /// A failure that other answers may avoid. Any other ends the form.
-fn mendable(error: anyhow::Error) -> Result<Failure> {
-    let failure = error.downcast::<Failure>()?;
+fn mendable(failure: Failure) -> Result<Failure, Failure> {
     match failure.kind {
         Kind::Usage | Kind::Refused | Kind::Conflict => Ok(failure),
         Kind::Failure
@@ -340,7 +343,7 @@ fn mendable(error: anyhow::Error) -> Result<Failure> {
         | Kind::Internal
         | Kind::Io
         | Kind::Busy
-        | Kind::Interrupted => Err(failure.into()),
+        | Kind::Interrupted => Err(failure),
     }
 }
 
