@@ -109,15 +109,17 @@ impl Run for ApproveArgs {
             return app.print_terms(self.ids[0], given, self.note);
         }
         let signature = self.signature.map(|file| sign::read(&file)).transpose()?;
-        each(app, &self.ids, seen, decidable, ask, |app, id, chosen, seen| {
-            app.approve(Approve {
+        each(app, &self.ids, seen, decidable, ask, |app, id, chosen, shown| {
+            let (view, seen) = shown.map(|shown| (shown.view, shown.seen)).unzip();
+            let approve = Approve {
                 id,
                 modification: chosen.unwrap_or_else(|| given.clone()),
                 note: self.note.clone(),
                 // --seen names an earlier state than the one just shown, so it is the stricter check.
-                seen: self.seen.map(|seq| Seen(seq.to_string())).or(seen),
+                seen: self.seen.map(|seq| Seen(seq.to_string())).or(seen.flatten()),
                 signature: signature.clone(),
-            })
+            };
+            app.approve(approve, view.as_ref())
         })
     }
 

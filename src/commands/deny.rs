@@ -28,7 +28,8 @@ pub struct DenyArgs {
 impl Run for DenyArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         let ask = with_reason("Deny", "the requester is notified; may stay empty", self.reason.as_ref());
-        each(app, &self.ids, seen, decidable, ask, |app, id, reason, seen| {
+        each(app, &self.ids, seen, decidable, ask, |app, id, reason, shown| {
+            let seen = shown.and_then(|shown| shown.seen);
             app.backend()?.answer(Deny { id, reason: reason.unwrap_or_else(|| self.reason.clone()), seen })
         })
     }

@@ -12,11 +12,17 @@ use crate::error::{Failure, Kind};
 use crate::prompt::{Prompt, cancelled};
 use crate::protocol::{RequestView, Seen};
 
+/// What the user saw of a request before they said yes.
+pub struct Shown {
+    pub view: RequestView,
+    pub seen: Option<Seen>,
+}
+
 /// The same command for each request, each in its own transaction.
 ///
 /// On a terminal each request is shown first, and `ask` returns the user's choice; None: no. If the command would be refused
 /// anyway (not `worth_asking`), it does not ask. `look` may add to what is shown, and returns the state that was shown. `act`
-/// does it, once the user has said yes.
+/// does it, once the user has said yes; it gets what they chose and saw.
 /// A request that ended with an earlier one of these is done. An ID that is given twice counts once.
 pub fn each<T>(
     app: &mut App,
@@ -24,7 +30,7 @@ pub fn each<T>(
     look: impl Fn(&App, &mut RequestView) -> Result<Option<Seen>, Failure>,
     worth_asking: impl Fn(&RequestView) -> bool,
     ask: impl Fn(&Prompt, &RequestView) -> Result<Option<T>, Failure>,
-    act: impl Fn(&mut App, RequestId, Option<T>, Option<Seen>) -> Result<RequestView, Failure>,
+    act: impl Fn(&mut App, RequestId, Option<T>, Option<Shown>) -> Result<RequestView, Failure>,
 ) -> Result<u8> {
     let many = ids.len() > 1;
     let ids = &distinct(ids);
@@ -44,16 +50,17 @@ pub fn each<T>(
             continue;
         }
         let done = (|| -> Result<(), Failure> {
-            let (mut chosen, mut seen) = (None, None);
+            let (mut chosen, mut shown) = (None, None);
             if let Some(prompt) = &prompt {
                 let mut view = app.look_at(id)?;
-                seen = look(app, &mut view)?;
+                let seen = look(app, &mut view)?;
                 if worth_asking(&view) {
                     app.preview_request(&view);
                     chosen = Some(ask(prompt, &view)?.ok_or_else(cancelled)?);
                 }
+                shown = Some(Shown { view, seen });
             }
-            let view = act(app, id, chosen, seen)?;
+            let view = act(app, id, chosen, shown)?;
             ended_with.extend(view.also_ended.iter().map(|also| (also.id, id)));
             app.print_submitted(&view, &[], false)
         })();

@@ -105,7 +105,8 @@ impl App {
             let why = reason.map_or_else(|| prompt.optional_text("Why?", hint, ""), |given| Ok(Some(given.clone())))?;
             Ok(Some(why))
         };
-        each(self, ids, look, live, ask, |app, id, why, seen| {
+        each(self, ids, look, live, ask, |app, id, why, shown| {
+            let seen = shown.and_then(|shown| shown.seen);
             app.backend()?.answer(Revoke { id, reason: why.unwrap_or_else(|| reason.cloned()), seen })
         })
     }

@@ -28,7 +28,10 @@ impl Run for WithdrawArgs {
         let ask = |prompt: &Prompt, view: &RequestView| {
             Ok(prompt.confirm(&format!("Withdraw request {}?", view.id))?.then_some(()))
         };
-        each(app, &self.ids, seen, pending, ask, |app, id, _, seen| app.backend()?.answer(Withdraw { id, seen }))
+        each(app, &self.ids, seen, pending, ask, |app, id, _, shown| {
+            let seen = shown.and_then(|shown| shown.seen);
+            app.backend()?.answer(Withdraw { id, seen })
+        })
     }
 
     fn changes(&self) -> bool {

@@ -80,7 +80,8 @@ impl App {
             let decided = match chosen {
                 Some(0) => {
                     let (modification, note) = (Modification::default(), note.cloned());
-                    self.approve(Approve { id, modification, note, seen: view.seen(), signature: None })?
+                    let approve = Approve { id, modification, note, seen: view.seen(), signature: None };
+                    self.approve(approve, Some(&view))?
                 }
                 Some(1) => match self.approve_with_changes(prompt, &view, note) {
                     Ok(true) => return Ok(Walk::On),
@@ -141,7 +142,7 @@ impl App {
                 Some(4) => {
                     let (modification, note) = (changes.clone(), note.clone());
                     let approve = Approve { id: view.id, modification, note, seen: view.seen(), signature: None };
-                    match self.approve(approve) {
+                    match self.approve(approve, Some(view)) {
                         Ok(approved) => {
                             self.print_submitted(&approved, &[], false)?;
                             self.start_reconciler();
@@ -211,13 +212,13 @@ fn forget_own(offered: &mut ResourceView) {
 }
 
 /// What would be granted.
-struct Proposed {
-    resource: Resource,
-    end: End,
+pub(super) struct Proposed {
+    pub(super) resource: Resource,
+    pub(super) end: End,
 }
 
 impl Proposed {
-    fn of(view: &RequestView, changes: &Modification) -> Proposed {
+    pub(super) fn of(view: &RequestView, changes: &Modification) -> Proposed {
         let (resource, duration, until) = match &view.on_the_table {
             Some(terms) => (&terms.resource, &terms.duration, terms.until),
             None => (&view.resource, &view.duration, view.until),
