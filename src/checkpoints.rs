@@ -9,7 +9,8 @@ use crate::config::Checkpoints;
 use crate::domain::note::{Note, TreeHead};
 use crate::error::{Failure, Kind};
 use crate::files;
-use crate::service::TakeCheckpoint;
+use crate::protocol::EarlierLog;
+use crate::service::{AuditConsistency, TakeCheckpoint};
 
 /// A checkpoint is for others to fetch.
 const MODE: u32 = 0o644;
@@ -22,37 +23,49 @@ pub fn configured(backend: &Backend) -> Result<Option<Checkpoints>, Failure> {
 
 /// Takes a checkpoint if one is due, and keeps the last one in the file.
 pub fn take(backend: &Backend, checkpoints: &Checkpoints) -> Result<(), Failure> {
-    let taken = backend.answer(TakeCheckpoint { every: checkpoints.every })?;
-    match (taken, &checkpoints.file) {
-        (Some(note), Some(file)) => keep(file, &note),
-        _ => Ok(()),
+    let every = checkpoints.every;
+    let Some(file) = &checkpoints.file else { return backend.answer(TakeCheckpoint { every, kept: None }).map(drop) };
+    let old = kept(file)?;
+    let taken = match (backend.answer(TakeCheckpoint { every, kept: old.clone() }), &old) {
+        (Err(failure), Some(_)) => Err(stays(file, failure)),
+        (taken, _) => taken,
+    }?;
+    match taken {
+        Some(note) if Some(&note) == old.as_ref() => files::sync_name(file),
+        Some(note) => files::replace(file, note.as_bytes(), MODE),
+        None => Ok(()),
     }
 }
 
-/// Writes a checkpoint to a file, in place of an earlier one of the same log and of nothing else.
-pub fn keep(path: &Path, note: &str) -> Result<(), Failure> {
-    let io = |error: std::io::Error| Failure::new(Kind::Io, format!("{}: {error}", path.display()));
-    match files::read_text(path) {
-        Ok(old) if old == note => return files::sync_name(path),
-        Ok(old) => replaces(&old, note).map_err(|why| {
-            Failure::new(Kind::Conflict, format!("{} is kept as it is: {why}", path.display()))
+/// Writes a new checkpoint to a file, in place of an earlier one of the same log and of nothing else.
+pub fn keep(backend: &Backend, file: &Path, note: &str) -> Result<(), Failure> {
+    if let Some(old) = kept(file)? {
+        let old = EarlierLog::Checkpoint(old);
+        backend.answer(AuditConsistency { old }).map_err(|failure| stays(file, failure))?;
+    }
+    files::replace(file, note.as_bytes(), MODE)
+}
+
+/// The checkpoint that the file has.
+fn kept(file: &Path) -> Result<Option<String>, Failure> {
+    let text = match files::read_text(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::new(Kind::Io, format!("{}: {error}", file.display()))),
+    };
+    match text.parse::<Note>().and_then(|note| TreeHead::of(&note)) {
+        Ok(_) => Ok(Some(text)),
+        Err(why) => Err(stays(file, Failure::new(Kind::Invalid, why.to_string()))),
+    }
+}
+
+/// If what the file has is not of the beginning of this log, it is evidence.
+fn stays(file: &Path, failure: Failure) -> Failure {
+    match failure.kind {
+        Kind::Failure | Kind::Invalid => {
+            Failure::new(Kind::Conflict, format!("{} is kept as it is: {}", file.display(), failure.message))
                 .hint("name another file, or find out what became of the log: `access audit verify --against`")
-        })?,
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(io(error)),
-    }
-    files::replace(path, note.as_bytes(), MODE)
-}
-
-fn replaces(old: &str, note: &str) -> Result<(), String> {
-    let head = |note: &str| TreeHead::of(&note.parse::<Note>()?);
-    let old = head(old).map_err(|why| format!("{why}"))?;
-    let new = head(note).map_err(|why| format!("{why}"))?;
-    if old.origin != new.origin {
-        Err(format!("it has a checkpoint of {}, and this one is of {}", old.origin, new.origin))
-    } else if old.size > new.size || (old.size == new.size && old.root != new.root) {
-        Err(format!("its checkpoint of {} entries contradicts the one of {}", old.size, new.size))
-    } else {
-        Ok(())
+        }
+        _ => failure,
     }
 }

@@ -70,6 +70,10 @@ pub struct NewFolder(OutputDraft);
 
 impl NewFolder {
     pub fn begin(path: &Path) -> Result<NewFolder, Failure> {
+        if path == Path::new("-") {
+            let message = "several files can't go to standard output; nothing was written";
+            return Err(Failure::new(Kind::Usage, message).hint("name a folder that does not exist yet"));
+        }
         if fs::symlink_metadata(path).is_ok() {
             return Err(Failure::new(Kind::Conflict, format!("{} exists; nothing was written", path.display()))
                 .hint("name a folder that does not exist yet"));
@@ -117,6 +121,11 @@ mod tests {
             fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn a_folder_is_not_standard_output() {
+        assert!(NewFolder::begin(Path::new("-")).is_err_and(|failure| failure.kind == Kind::Usage));
     }
 
     #[test]

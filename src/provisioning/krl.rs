@@ -132,7 +132,12 @@ fn lock(path: &Path) -> Result<File, Failure> {
 impl Krl {
     fn new(ssh: &Ssh) -> Result<Krl, String> {
         let name = ssh.krl.file_name().ok_or("it is not the path of a file")?;
-        let path = trusted(ssh.krl.parent().unwrap_or(Path::new("/")))?.join(name);
+        let folder = trusted(ssh.krl.parent().unwrap_or(Path::new("/")))?;
+        // In a folder with the sticky bit, such as /tmp, others could make the draft.
+        if fs::metadata(&folder).map_err(|error| error.to_string())?.mode() & 0o022 != 0 {
+            return Err(format!("{} can be written by others", folder.display()));
+        }
+        let path = folder.join(name);
         let ca = trusted(&ssh.ca)?;
         Ok(Krl { path, ca_key: fingerprint(&ca)?, ca })
     }

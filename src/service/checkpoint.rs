@@ -24,6 +24,7 @@ use crate::error::{Failure, Kind};
 use crate::protocol::{Checkpoint, KeyView};
 use crate::store::{Error, Read, Write};
 
+use prove::size_of_kept;
 pub use prove::{AuditConsistency, AuditProve};
 
 const TAKE: &str = "take a checkpoint of the audit log";
@@ -69,10 +70,12 @@ pub fn unsigned(read: &Read<'_>, at: Timestamp) -> Result<Checkpoint, Error> {
     Ok(Checkpoint { team: read.team_name()?, seq: head.seq, head: audit::hex(&head.hash), at, note: None })
 }
 
-/// Records a checkpoint if the last one is older than this. Returns the last one.
+/// Records a checkpoint if the last one is older than this. Returns the one to keep.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TakeCheckpoint {
     pub every: Length,
+    /// The one that is kept now. It has to be of the beginning of this log.
+    pub kept: Option<String>,
 }
 
 impl Call for TakeCheckpoint {
@@ -83,7 +86,7 @@ impl Call for TakeCheckpoint {
     type Reply = Option<String>;
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Option<String>, Failure> {
-        let TakeCheckpoint { every } = self;
+        let TakeCheckpoint { every, kept } = self;
         let is_due = |read: &Read<'_>| -> Result<bool, Failure> {
             let (last, now) = (read.last_checkpoint()?, service.now(read)?);
             // A last one in the future was taken before the clock was set back.
@@ -113,11 +116,25 @@ impl Call for TakeCheckpoint {
             })?;
             service.settle_key()?;
         }
-        let last = service.store.read(|read| read.last_checkpoint())?;
-        Ok(last.and_then(|entry| match entry.event {
-            Event::CheckpointTaken { note } => Some(note.to_string()),
-            _ => None,
-        }))
+        let to_keep = service.store.read(|read| -> Result<Option<String>, Problem> {
+            let last = read.last_checkpoint()?.and_then(|entry| match entry.event {
+                Event::CheckpointTaken { note } => Some(note),
+                _ => None,
+            });
+            let (Some(kept), Some(last)) = (kept, &last) else { return Ok(last.map(|note| note.to_string())) };
+            let last_note = last.to_string();
+            if kept == last_note {
+                return Ok(Some(kept));
+            }
+            let size = size_of_kept(read, &kept)?;
+            // Somebody took one later, by hand.
+            let is_later = TreeHead::of(last).is_ok_and(|last| last.size < size);
+            Ok(Some(if is_later { kept } else { last_note }))
+        });
+        to_keep.map_err(|problem| match problem {
+            Problem::Failure(failure) => failure,
+            Problem::Refusal(refusal) => refusal.into(),
+        })
     }
 }
 

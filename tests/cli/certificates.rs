@@ -454,6 +454,9 @@ fn a_list_that_can_not_be_replaced_is_reported_each_time_and_the_rest_goes_on() 
     let sane = fs::read_to_string(&config).unwrap();
     fs::write(&config, sane.replace("/krl\"", "/open/krl\"")).unwrap();
     is_refused("can be written by others");
+    // The sticky bit keeps others from replacing the list, and not from making what becomes the next one.
+    fs::set_permissions(ca.path("open"), fs::Permissions::from_mode(0o1777)).unwrap();
+    is_refused("can be written by others");
     fs::write(&config, sane.replace("/ca.pub\"", "/bob\"")).unwrap();
     fs::set_permissions(ca.path("bob"), fs::Permissions::from_mode(0o666)).unwrap();
     is_refused("can be written by others");

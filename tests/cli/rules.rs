@@ -485,6 +485,10 @@ fn a_team_file_whose_rules_amount_to_what_may_not_be_meant_is_warned_about() {
     );
     quiet(&["auto_approve = true, match = { environments = [\"non-production\"] }"], "approves nothing");
     warned(&["match = { environments = [\"production\"] }, max_duration = \"8h\""], "role:admin may last permanently");
+    let signed = "name = \"signed\", match = { resources = [\"target:*\"] }, signed = true";
+    warned(&[signed], "role:admin takes no signed approval, and rule \"signed\" demands one");
+    quiet(&[signed, "match = { resources = [\"role:admin\"] }, signed = true"], "no signed approval");
+    quiet(&["match = { resources = [\"role:*\"] }, signed = true"], "no signed approval");
     // As much is asked for the role.
     let world = World::of("olivia", TEAM);
     let ran =

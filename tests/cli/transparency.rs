@@ -369,6 +369,39 @@ fn expire_takes_checkpoints_at_a_rhythm_and_keeps_the_last_in_a_file() {
 }
 
 #[test]
+fn a_checkpoint_of_a_history_that_was_lost_is_evidence_and_stays() {
+    let world = history();
+    let (kept, backup) = (world.folder().join("kept"), world.folder().join("backup"));
+    std::fs::create_dir_all(world.folder().join(".config/access")).unwrap();
+    let config = format!("[checkpoints]\nevery = \"1d\"\nfile = {kept:?}\n");
+    std::fs::write(world.folder().join(".config/access/config.toml"), config).unwrap();
+    world.note();
+    world.run("olivia", &["backup", backup.to_str().unwrap()]).ok();
+    let request = |times: usize| {
+        (0..times).for_each(|_| {
+            world.run("bob", &["request", "target:billing-db", "--reason", "x"]).ok();
+            let id = world.rows("SELECT max(id) FROM request").concat();
+            world.run("bob", &["withdraw", &id, "--yes"]).ok();
+        });
+    };
+    request(1);
+    world.run("olivia", &["expire"]).ok();
+    let of_what_was_lost = std::fs::read_to_string(&kept).unwrap();
+
+    std::fs::copy(&backup, world.db()).unwrap();
+    ["-wal", "-shm"].iter().for_each(|end| {
+        let _ = std::fs::remove_file(format!("{}{end}", world.db().display()));
+    });
+    // The other history becomes longer than the lost one.
+    world.pass("1d");
+    request(3);
+    let ran = world.run("olivia", &["expire"]).exits(1);
+    assert!(ran.err.contains("is kept as it is: the log is not the one of the checkpoint"), "{}", ran.err);
+    world.run("alice", &["audit", "checkpoint", "--to", kept.to_str().unwrap()]).fails(5, "is kept as it is");
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), of_what_was_lost);
+}
+
+#[test]
 fn a_report_has_the_signed_checkpoint_of_its_log() {
     let world = history();
     let log = || world.json("alice", &["report"])["log"].clone();

@@ -49,7 +49,7 @@ impl CheckpointArgs {
             .into());
         }
         if let (Some(file), Some(note)) = (&self.to, &checkpoint.note) {
-            checkpoints::keep(file, note)?;
+            checkpoints::keep(app.backend()?, file, note)?;
             app.printer.status(&format!("Kept a checkpoint of {} entries", checkpoint.seq));
             return Ok(0);
         }

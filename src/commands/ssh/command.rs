@@ -127,9 +127,9 @@ pub fn not_over_ssh(cli: &Cli) -> Option<&'static str> {
             Some(file) => is_file(file).then_some("a team file other than - (standard input)"),
             None => None,
         },
+        Verb::Report(args) if args.csv.is_some() => Some("--csv"),
         Verb::Report(args) => {
-            let files = [&args.html, &args.csv];
-            files.into_iter().flatten().any(is_file).then_some("a file other than - (standard output)")
+            args.html.as_ref().is_some_and(is_file).then_some("a file other than - (standard output)")
         }
         Verb::Audit(args) => args.verb.as_ref().and_then(audit_not_over_ssh),
         Verb::Init(_) => Some("`access init`"),

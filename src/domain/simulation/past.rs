@@ -235,6 +235,15 @@ impl<'t> Overview<'t> {
             ));
         }
         let always = || self.naming(admin).filter(|rule| !rule.emergency && rule.matches.is_unconditional());
+        if let Some(guard) = guards().find(|rule| rule.signed)
+            && !always().any(|rule| rule.signed)
+        {
+            warnings.push(format!(
+                "role:admin takes no signed approval, and rule {:?} demands one for what every admin may use; demand it for \
+                 role:admin (signed = true)",
+                guard.name.as_str()
+            ));
+        }
         let longest = always().filter_map(|rule| rule.max_duration).min();
         let limited = guards().filter(|rule| !rule.emergency && rule.max_duration.is_some());
         let limited = limited.min_by_key(|rule| rule.max_duration);

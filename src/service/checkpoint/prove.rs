@@ -111,6 +111,14 @@ fn kept(read: &Read<'_>, origin: &str, note: &str) -> Result<(Note, TreeHead), P
     Ok((note, head))
 }
 
+/// The size of a checkpoint that was kept. Fails if it is not of the beginning of this log.
+pub(super) fn size_of_kept(read: &Read<'_>, note: &str) -> Result<u64, Problem> {
+    let (_, head) = kept(read, &read.log_name()?, note)?;
+    let (root, _) = tree(read, head.size, Vec::new())?;
+    agrees(&head, &root)?;
+    Ok(head.size)
+}
+
 fn agrees(head: &TreeHead, root: &Hash) -> Result<(), Problem> {
     if head.root == *root {
         return Ok(());
