@@ -229,8 +229,10 @@ impl<'t> Overview<'t> {
             let takes = quantity(takes, "approval", "approvals");
             let by = by.map_or_else(String::new, |(rule, how)| format!(" {how}(rule {:?})", rule.name.as_str()));
             warnings.push(format!(
-                "role:admin takes {takes}{by}, and rule {:?} demands {} for what every admin may use; demand as many for role:admin",
+                "role:admin takes {takes}{by}, and rule {:?} demands {} for what every admin may use; demand as many for \
+                 role:admin (approvals = {})",
                 guard.name.as_str(),
+                guard.approvals,
                 guard.approvals
             ));
         }
@@ -256,7 +258,8 @@ impl<'t> Overview<'t> {
                 None => "permanently".to_owned(),
             };
             warnings.push(format!(
-                "role:admin may last {lasts}, and rule {:?} allows {most} for what every admin may use; give role:admin such a limit",
+                "role:admin may last {lasts}, and rule {:?} allows {most} for what every admin may use; give role:admin such a limit \
+                 (max_duration = \"{most}\")",
                 guard.name.as_str(),
             ));
         }
