@@ -243,42 +243,6 @@ fn a_role_that_cannot_log_in_is_no_member() {
 }
 
 #[test]
-fn open_sessions_are_ended_if_the_binding_says_so() {
-    for cluster in Cluster::of_both_kinds().map(Cluster::with_orders) {
-        let connector = cluster.connector("access");
-        assert_done(&connector.one(grant("bob", "orders_rw")));
-        let mut session = cluster.session("bob");
-        let mut other = cluster.session("carol");
-        assert_eq!(session.ask("SET ROLE orders_rw; SELECT current_user").as_deref(), Some("orders_rw"));
-        assert_eq!(other.ask("SELECT 1").as_deref(), Some("1"));
-
-        let answer = connector.one(revoke("bob", "orders_rw"));
-        let note = answer["done"]["note"].as_str().unwrap();
-        assert!(note.contains("bob has open sessions (1)"), "{note}");
-        // What the note says is true.
-        assert_eq!(session.ask("INSERT INTO orders VALUES (2); SELECT 2").as_deref(), Some("2"));
-
-        assert_eq!(connector.one(with(revoke("bob", "orders_rw"), "end_sessions", true)), json!({ "done": {} }));
-        assert_eq!(session.ask("SELECT 3"), None);
-        assert_eq!(other.ask("SELECT 3").as_deref(), Some("3"));
-    }
-}
-
-#[test]
-fn sessions_that_may_not_be_ended_are_a_failure() {
-    let cluster = Cluster::start().with_orders();
-    cluster.sql("postgres", "REVOKE pg_signal_backend FROM access");
-    let connector = cluster.connector("access");
-    assert_done(&connector.one(grant("bob", "orders_rw")));
-    let mut session = cluster.session("bob");
-    assert_eq!(session.ask("SELECT 1").as_deref(), Some("1"));
-    let answer = connector.one(with(revoke("bob", "orders_rw"), "end_sessions", true));
-    assert_says(&answer, "failed", "the sessions of bob can't be ended");
-    // The role is taken back all the same.
-    assert!(!cluster.can_set_role("bob", "orders_rw"));
-}
-
-#[test]
 fn a_role_through_another_role_is_reported() {
     let cluster = Cluster::start().with_orders();
     cluster.sql("postgres", "CREATE ROLE team; GRANT orders_rw TO team; GRANT team TO bob");

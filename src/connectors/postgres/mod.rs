@@ -216,30 +216,38 @@ fn text(row: &Row, name: &str) -> Result<String, PostgresProblem> {
     Ok(row.try_get::<_, Option<String>>(name)?.unwrap_or_default())
 }
 
-/// How long ended sessions may take to disappear.
+/// How long sessions may take to start, and to end.
 const ENDING: Duration = Duration::from_secs(3);
 
-/// Ends the login's sessions, and waits until they are gone.
+/// Ends the login's sessions, and waits until they are gone. Those that begin after the revoke can't have got the role.
 fn end_sessions(session: &mut PostgresSession, login: &Login) -> Result<(), PostgresProblem> {
-    let begun = Instant::now();
-    loop {
-        let asked = session.client.query_one(&session.end_sessions, &[&login.as_str()]);
-        let sessions: i64 = match asked {
-            Ok(row) => row.get(0),
-            Err(error) if error.code().is_some_and(|code| code.code() == "42501") => {
-                let why = error.as_db_error().map_or("", |error| error.message());
-                let why = format!("the sessions of {login} can't be ended: {why}");
-                return Err(PostgresProblem::NotDone(NotDone::Failed(why)));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if sessions == 0 {
-            return Ok(());
+    let later = |why: String| Err(PostgresProblem::NotDone(NotDone::Later(why)));
+    let starting = left(|of| Ok(session.client.query_one(&session.starting, &[&of])?.get(0)))?;
+    let open = left(|of| match session.client.query_one(&session.end_sessions, &[&login.as_str(), &of]) {
+        Ok(row) => Ok(row.get(0)),
+        Err(error) if error.code().is_some_and(|code| code.code() == "42501") => {
+            let why = error.as_db_error().map_or("", |error| error.message());
+            let why = format!("the sessions of {login} can't be ended: {why}");
+            Err(PostgresProblem::NotDone(NotDone::Failed(why)))
         }
-        if begun.elapsed() > ENDING {
-            let why = format!("{sessions} open sessions of {login} do not end");
-            return Err(PostgresProblem::NotDone(NotDone::Later(why)));
-        }
-        sleep(Duration::from_millis(20));
+        Err(error) => Err(error.into()),
+    })?;
+    if open > 0 {
+        return later(format!("{open} open sessions of {login} do not end"));
     }
+    if starting > 0 {
+        return later(format!("{starting} sessions are still starting, and may be of {login}"));
+    }
+    Ok(())
+}
+
+/// Asks for processes, and then for those of them that are left, until none is. Returns how many there are at last.
+fn left(mut ask: impl FnMut(Option<&[i32]>) -> Result<Vec<i32>, PostgresProblem>) -> Result<usize, PostgresProblem> {
+    let begun = Instant::now();
+    let mut those = ask(None)?;
+    while !those.is_empty() && begun.elapsed() < ENDING {
+        sleep(Duration::from_millis(20));
+        those = ask(Some(&those))?;
+    }
+    Ok(those.len())
 }

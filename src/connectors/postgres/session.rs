@@ -19,6 +19,7 @@ pub struct PostgresSession {
     pub list: Statement,
     pub before_grant: Statement,
     pub before_revoke: Statement,
+    pub starting: Statement,
     pub end_sessions: Statement,
 }
 
@@ -57,6 +58,7 @@ impl PostgresServer {
             list: client.prepare(&sql::list())?,
             before_grant: client.prepare(&sql::before_grant())?,
             before_revoke: client.prepare(&sql::before_revoke())?,
+            starting: client.prepare(sql::STARTING)?,
             end_sessions: client.prepare(sql::END_SESSIONS)?,
             client,
         })

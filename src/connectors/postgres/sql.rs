@@ -85,10 +85,19 @@ pub fn before_revoke() -> String {
 /// The membership `m` lets the member use the role.
 const USABLE: &str = "(coalesce((to_jsonb(m)->>'inherit_option')::bool, true) OR (to_jsonb(m)->>'set_option')::bool)";
 
-/// Ends the sessions of a login ($1). Returns how many there were.
-pub const END_SESSIONS: &str = "SELECT count(*), bool_and(pg_terminate_backend(s.pid))
+/// The processes of sessions that are still starting, all or only of these ($1). Such a session may have got a role before that was
+/// revoked (`role` in the startup packet), and has a user in the list of sessions only when it has started. Until then it has a
+/// lock on its database.
+pub const STARTING: &str = "SELECT coalesce(array_agg(DISTINCT l.pid), '{}')
+    FROM pg_locks l LEFT JOIN pg_stat_get_activity(NULL) s ON s.pid = l.pid
+    WHERE l.locktype = 'object' AND l.classid = 1262 AND l.mode = 'RowExclusiveLock' AND l.granted AND s.usesysid IS NULL
+        AND l.pid IS NOT NULL AND ($1::int[] IS NULL OR l.pid = ANY ($1::int[]))";
+
+/// Ends the sessions of a login ($1), all or only those of these processes ($2). Returns the processes of those that were there.
+pub const END_SESSIONS: &str = "SELECT coalesce(array_agg(s.pid), '{}'), bool_and(pg_terminate_backend(s.pid))
     FROM pg_stat_get_activity(NULL) s JOIN pg_roles login ON login.oid = s.usesysid
-    WHERE login.rolname = $1::text::name AND octet_length($1::text) < 64 AND s.pid <> pg_backend_pid()";
+    WHERE login.rolname = $1::text::name AND octet_length($1::text) < 64 AND s.pid <> pg_backend_pid()
+        AND ($2::int[] IS NULL OR s.pid = ANY ($2::int[]))";
 
 /// Who has the roles $1, but the login of the connector, which may have to have a role in order to grant it. Logins are bytes: one that
 /// was made in a database of another encoding may not be valid UTF-8.
