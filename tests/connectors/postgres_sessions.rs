@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::postgres_cluster::Cluster;
 use crate::tools::wait_until;
-use crate::{act, assert_done, assert_says};
+use crate::{Connector, act, assert_done, assert_says};
 
 fn grant(login: &str) -> Value {
     act("grant", login, "role", "orders_rw")
@@ -135,4 +135,46 @@ fn opening_sessions_all_the_time_does_not_keep_the_others() {
         assert!(answers.iter().all(|answer| *answer == json!({ "done": {} })), "{answers:?}");
     });
     assert_eq!(session.ask("SELECT current_user"), None);
+}
+
+/// A login that access made, which has the role.
+fn made(cluster: &Cluster) -> Connector {
+    cluster.sql("postgres", "DROP ROLE bob; ALTER ROLE access CREATEROLE");
+    let connector = cluster.connector("access").and(&["--create-logins"]);
+    assert_done(&connector.one(grant("bob")));
+    connector
+}
+
+fn is_open(cluster: &Cluster) -> bool {
+    cluster.sql("postgres", "SELECT rolvaliduntil > now() FROM pg_roles WHERE rolname = 'bob'") == "t"
+}
+
+#[test]
+fn a_member_who_locks_their_login_keeps_nothing() {
+    for cluster in Cluster::of_both_kinds().map(Cluster::with_orders) {
+        let connector = made(&cluster);
+        let mut blocker = cluster.session("bob");
+        assert_eq!(blocker.ask("BEGIN; ALTER ROLE bob PASSWORD 'x'; SELECT 1").as_deref(), Some("1"));
+        let mut session = cluster.session("bob");
+        assert_eq!(session.ask("SET ROLE orders_rw; SELECT current_user").as_deref(), Some("orders_rw"));
+        assert_eq!(connector.one(revoke_and_end("bob")), json!({ "done": {} }));
+        assert!(!cluster.can_set_role("bob", "orders_rw") && !is_open(&cluster));
+        assert_eq!((session.ask("SELECT 1"), blocker.ask("SELECT 1")), (None, None));
+    }
+}
+
+#[test]
+fn a_prepared_transaction_keeps_no_role() {
+    let mut cluster = Cluster::start();
+    cluster.configure("fsync = off\nmax_prepared_transactions = 2\n");
+    let cluster = cluster.with_orders();
+    let connector = made(&cluster);
+    cluster.sql("bob", "BEGIN; ALTER ROLE bob PASSWORD 'x'; PREPARE TRANSACTION 'lock'");
+    let answer = connector.one(revoke("bob"));
+    assert_says(&answer, "later", "bob no longer has orders_rw, but the login can't be ended yet: PostgreSQL says");
+    assert!(!cluster.can_set_role("bob", "orders_rw") && is_open(&cluster));
+    // The next run ends the login, although nothing is left to revoke.
+    cluster.sql("bob", "ROLLBACK PREPARED 'lock'");
+    assert_eq!(connector.one(revoke("bob")), json!({ "done": {} }));
+    assert!(!is_open(&cluster));
 }

@@ -181,14 +181,17 @@ impl System for Postgres {
         let login = &act.login;
         self.server.with(|session| {
             let found = session.client.query_one(&session.before_revoke, &[&login.as_str(), &role])?;
-            let revoke = text(&found, "revoke")?;
+            let (revoke, others): (String, Vec<&[u8]>) = (text(&found, "revoke")?, found.get("others"));
+            // Alone and first: the member can keep everything locked that the rest needs.
             if !revoke.is_empty() {
-                session.client.batch_execute(&(revoke + &text(&found, "end_login")?))?;
+                session.client.batch_execute(&revoke)?;
             }
             if act.end_sessions {
                 end_sessions(session, login)?;
             }
-            let others: Vec<&[u8]> = found.get("others");
+            if found.get("is_made") && (others.is_empty() || !revoke.is_empty()) {
+                end_login(session, login, role)?;
+            }
             if !others.is_empty() {
                 let others = others.into_iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(" and ");
                 let why = format!("{login} still has {role}: {others} granted it too, and access does not undo that");
@@ -214,6 +217,16 @@ const LONGEST_NAME: usize = 63;
 /// A statement that the server wrote. Empty if none is needed.
 fn text(row: &Row, name: &str) -> Result<String, PostgresProblem> {
     Ok(row.try_get::<_, Option<String>>(name)?.unwrap_or_default())
+}
+
+/// Ends a login that access made, after its last role was taken back.
+fn end_login(session: &mut PostgresSession, login: &Login, role: &str) -> Result<(), PostgresProblem> {
+    if let Some(row) = session.client.query_opt(&session.end_login, &[&login.as_str(), &role])? {
+        let done = format!("{login} no longer has {role}, but the login can't be ended yet");
+        let ended = session.client.batch_execute(&text(&row, "end_login")?);
+        ended.map_err(|error| PostgresProblem::after(&done, error))?;
+    }
+    Ok(())
 }
 
 /// How long sessions may take to start, and to end.

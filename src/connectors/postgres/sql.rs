@@ -70,14 +70,24 @@ pub fn before_revoke() -> String {
             (SELECT string_agg(format('REVOKE %I FROM %I', $2::text, $1::text)
                 || CASE WHEN several THEN format(' GRANTED BY %I', grantor) ELSE '' END || '; ', '')
                 FROM membership WHERE ours) AS revoke,
-            (SELECT format('ALTER ROLE %I VALID UNTIL %L; ', rolname, now()) FROM made
-                WHERE rolvaliduntil > now() AND NOT EXISTS (
-                    SELECT FROM pg_auth_members m, role WHERE m.member = made.oid AND m.roleid <> role.oid)) AS end_login,
+            EXISTS (SELECT FROM made) AS is_made,
             (SELECT count(*) FROM pg_stat_get_activity(NULL) s, login WHERE s.usesysid = login.oid) AS sessions,
             EXISTS (SELECT FROM login, role WHERE login.rolsuper OR EXISTS (
                 SELECT FROM pg_auth_members m WHERE m.member = login.oid AND m.roleid <> role.oid
                     AND pg_has_role(m.roleid, role.oid, 'MEMBER'))) AS indirect
         FROM me",
+        known()
+    )
+}
+
+/// After a revoke, for a login that `--create-logins` made: ends it, unless it has another role.
+pub fn end_login() -> String {
+    format!(
+        "{}
+        SELECT format('ALTER ROLE %I VALID UNTIL %L', rolname, now()) AS end_login FROM made
+            WHERE rolvaliduntil > now() AND NOT EXISTS (
+                SELECT FROM pg_auth_members m
+                WHERE m.member = made.oid AND m.roleid IS DISTINCT FROM (SELECT oid FROM role))",
         known()
     )
 }
