@@ -226,6 +226,29 @@ fn system_roles_are_refused() {
 }
 
 #[test]
+fn a_role_that_can_log_in_is_not_granted() {
+    for cluster in Cluster::of_both_kinds().map(Cluster::with_orders) {
+        let connector = cluster.connector("access");
+        assert_done(&connector.one(grant("bob", "orders_rw")));
+        cluster.sql("postgres", "ALTER ROLE orders_rw LOGIN");
+        assert_says(&connector.one(grant("carol", "orders_rw")), "failed", "orders_rw can log in");
+        assert!(!cluster.can_set_role("carol", "orders_rw"));
+        // This is why.
+        cluster.sql("bob", "SET ROLE orders_rw; ALTER ROLE orders_rw PASSWORD 'mine'");
+        let answer = connector.one(revoke("bob", "orders_rw"));
+        assert_eq!(answer["done"]["note"], "orders_rw can log in, and bob may have set its password");
+        assert!(!cluster.can_set_role("bob", "orders_rw"));
+
+        cluster.sql("postgres", "ALTER ROLE orders_rw NOLOGIN; CREATE ROLE app LOGIN; GRANT app TO orders_rw");
+        assert_says(&connector.one(grant("carol", "orders_rw")), "failed", "a member of a role that can");
+        // A superuser can do that anyway.
+        let connector = cluster.connector("postgres").and(&["--allow-system-roles"]);
+        cluster.sql("postgres", "CREATE ROLE dba SUPERUSER LOGIN");
+        assert_done(&connector.one(grant("carol", "dba")));
+    }
+}
+
+#[test]
 fn a_role_that_cannot_log_in_is_no_member() {
     let cluster = Cluster::start().with_orders();
     cluster.sql("postgres", "CREATE ROLE staff; GRANT staff TO bob");

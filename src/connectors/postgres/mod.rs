@@ -148,6 +148,11 @@ impl System for Postgres {
             if found.get("is_system") && !allow_system_roles {
                 return refuse(format!("{role} is a system role, or a superuser (--allow-system-roles)"));
             }
+            if found.get("is_login") {
+                return refuse(format!(
+                    "{role} can log in, or is a member of a role that can: {login} could set its password, and keep it"
+                ));
+            }
             if found.get("is_me") {
                 return refuse(format!("{login} is the login of this connector"));
             }
@@ -199,6 +204,9 @@ impl System for Postgres {
             }
             if found.get("indirect") {
                 return Ok(Some(format!("{login} can still use {role}, as a superuser or through another role")));
+            }
+            if found.get("is_login") {
+                return Ok(Some(format!("{role} can log in, and {login} may have set its password")));
             }
             let sessions: i64 = found.get("sessions");
             if sessions == 0 || act.end_sessions {

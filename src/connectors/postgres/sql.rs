@@ -22,7 +22,7 @@ fn known() -> String {
             SELECT oid, rolname, rolsuper, rolcanlogin, rolvaliduntil FROM pg_roles
             WHERE rolname = $1::text::name AND octet_length($1::text) < 64),
         role AS (
-            SELECT oid, rolname FROM pg_roles
+            SELECT oid, rolname, rolsuper, rolcanlogin FROM pg_roles
             WHERE rolname = $2::text::name AND octet_length($2::text) < 64),
         membership AS (
             SELECT coalesce(grantor.rolname::text, 'a role that is gone') AS grantor,
@@ -51,6 +51,8 @@ pub fn before_grant() -> String {
             EXISTS (SELECT FROM role WHERE rolname::text LIKE 'pg\\_%' OR EXISTS (
                 SELECT FROM pg_roles super
                 WHERE super.rolsuper AND pg_has_role(role.oid, super.oid, 'MEMBER'))) AS is_system,
+            EXISTS (SELECT FROM role WHERE NOT rolsuper AND EXISTS (
+                SELECT FROM pg_roles other WHERE other.rolcanlogin AND pg_has_role(role.oid, other.oid, 'MEMBER'))) AS is_login,
             EXISTS (SELECT FROM membership) AS is_held,
             format('CREATE ROLE %I LOGIN VALID UNTIL %L; COMMENT ON ROLE %1$I IS %3$L; ',
                 $1::text, (SELECT at FROM ending), '{MARK}') AS make_login,
@@ -74,7 +76,8 @@ pub fn before_revoke() -> String {
             (SELECT count(*) FROM pg_stat_get_activity(NULL) s, login WHERE s.usesysid = login.oid) AS sessions,
             EXISTS (SELECT FROM login, role WHERE login.rolsuper OR EXISTS (
                 SELECT FROM pg_auth_members m WHERE m.member = login.oid AND m.roleid <> role.oid
-                    AND pg_has_role(m.roleid, role.oid, 'MEMBER'))) AS indirect
+                    AND pg_has_role(m.roleid, role.oid, 'MEMBER'))) AS indirect,
+            EXISTS (SELECT FROM role WHERE rolcanlogin) AS is_login
         FROM me",
         known()
     )
