@@ -211,12 +211,21 @@ fn names_that_postgresql_reserves() {
 #[test]
 fn system_roles_are_refused() {
     let cluster = Cluster::start().with_orders();
-    cluster.sql("postgres", "CREATE ROLE dba SUPERUSER; CREATE ROLE keys; GRANT dba TO keys");
+    cluster.sql(
+        "postgres",
+        "CREATE ROLE dba SUPERUSER; CREATE ROLE keys; GRANT dba TO keys;
+         CREATE ROLE loader; GRANT pg_execute_server_program TO loader; CREATE ROLE nightly; GRANT loader TO nightly;
+         CREATE ROLE creator CREATEROLE; CREATE ROLE copier REPLICATION; CREATE ROLE auditor BYPASSRLS;
+         CREATE ROLE staff; GRANT creator TO staff; CREATE ROLE owner; CREATE DATABASE orders OWNER owner",
+    );
     let connector = cluster.connector("postgres");
-    for role in ["postgres", "dba", "keys", "pg_read_all_data", "pg_execute_server_program"] {
+    let own = ["postgres", "dba", "pg_read_all_data", "pg_execute_server_program", "creator", "copier", "auditor"];
+    for role in own.into_iter().chain(["keys", "loader", "nightly", "staff"]) {
         assert_says(&connector.one(grant("bob", role)), "failed", "--allow-system-roles");
         assert!(!cluster.can_set_role("bob", role));
     }
+    // The owner of one database is none, also in that database.
+    assert_done(&connector.and(&["--dbname", "orders"]).one(grant("bob", "owner")));
     let allowed = connector.and(&["--allow-system-roles"]);
     assert_done(&allowed.one(grant("bob", "dba")));
     assert!(cluster.can_set_role("bob", "dba"));

@@ -50,7 +50,7 @@ pub struct PostgresArgs {
     /// Create logins that do not exist
     #[arg(long)]
     pub create_logins: bool,
-    /// Grant superuser roles and roles that begin with pg_ too
+    /// Grant roles with rights in the whole server too, such as superusers and pg_ roles
     #[arg(long)]
     pub allow_system_roles: bool,
 }
@@ -146,7 +146,7 @@ impl System for Postgres {
                 return refuse(format!("there is no role {role}"));
             }
             if found.get("is_system") && !allow_system_roles {
-                return refuse(format!("{role} is a system role, or a superuser (--allow-system-roles)"));
+                return refuse(format!("{role} is a system role, or a member of one (--allow-system-roles)"));
             }
             if found.get("is_login") {
                 return refuse(format!(

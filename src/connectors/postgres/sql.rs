@@ -48,9 +48,8 @@ pub fn before_grant() -> String {
             EXISTS (SELECT FROM login WHERE NOT rolcanlogin) AS is_group,
             EXISTS (SELECT FROM role) AS has_role,
             EXISTS (SELECT FROM login WHERE login.oid = me.oid) AS is_me,
-            EXISTS (SELECT FROM role WHERE rolname::text LIKE 'pg\\_%' OR EXISTS (
-                SELECT FROM pg_roles super
-                WHERE super.rolsuper AND pg_has_role(role.oid, super.oid, 'MEMBER'))) AS is_system,
+            EXISTS (SELECT FROM role, pg_roles system
+                WHERE {SYSTEM} AND pg_has_role(role.oid, system.oid, 'MEMBER')) AS is_system,
             EXISTS (SELECT FROM role WHERE NOT rolsuper AND EXISTS (
                 SELECT FROM pg_roles other WHERE other.rolcanlogin AND pg_has_role(role.oid, other.oid, 'MEMBER'))) AS is_login,
             EXISTS (SELECT FROM membership) AS is_held,
@@ -63,6 +62,10 @@ pub fn before_grant() -> String {
         known()
     )
 }
+
+/// The role `system` gives rights in the whole server. The owner of a database is an implicit member of pg_database_owner (6171).
+const SYSTEM: &str = "(system.rolname::text LIKE 'pg\\_%' AND (system.oid <> 6171 OR role.oid = 6171)
+    OR system.rolsuper OR system.rolcreaterole OR system.rolreplication OR system.rolbypassrls)";
 
 /// Before a revoke. `sessions`: the login's open ones. `indirect`: the login has the role in another way too.
 pub fn before_revoke() -> String {
