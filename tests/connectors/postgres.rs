@@ -342,6 +342,28 @@ fn a_login_that_is_not_there_is_not_created_otherwise() {
     assert_done(&connector.one(revoke("bob", "no_such_role")));
 }
 
+#[test]
+fn a_role_that_was_renamed_is_not_taken_for_gone() {
+    for cluster in Cluster::of_both_kinds().map(Cluster::with_orders) {
+        let connector = cluster.connector("access");
+        assert_done(&connector.one(grant("bob", "orders_rw")));
+        cluster.sql("postgres", "ALTER ROLE orders_rw RENAME TO orders_write; GRANT orders_ro TO bob");
+        let says =
+            "there is no role orders_rw any more; if it was renamed, bob still has it: access granted bob orders_write";
+        for _ in 0..2 {
+            assert_eq!(connector.one(revoke("bob", "orders_rw")), json!({ "failed": says }));
+        }
+        // Who has nothing from access has not this either.
+        assert_done(&connector.one(revoke("carol", "orders_rw")));
+        cluster.sql("access", "REVOKE orders_write FROM bob");
+        assert_done(&connector.one(revoke("bob", "orders_rw")));
+
+        assert_done(&connector.one(grant("bob", "orders_write")));
+        cluster.sql("postgres", "DROP OWNED BY orders_write; DROP ROLE orders_write");
+        assert_done(&connector.one(revoke("bob", "orders_write")));
+    }
+}
+
 /// Each transaction waits for the disk, so their number is what many changes cost. docs/performance.md has the time.
 #[test]
 fn a_thousand_revokes_are_one_transaction_each() {

@@ -198,8 +198,17 @@ impl System for Postgres {
                 end_login(session, login, role)?;
             }
             if !others.is_empty() {
-                let others = others.into_iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(" and ");
+                let others = names(&others);
                 let why = format!("{login} still has {role}: {others} granted it too, and access does not undo that");
+                return Err(PostgresProblem::NotDone(NotDone::Failed(why)));
+            }
+            // A role that was dropped took its memberships with it. One that was renamed is among those that access granted.
+            let renamed: Vec<&[u8]> = found.get("renamed");
+            if !renamed.is_empty() {
+                let why = format!(
+                    "there is no role {role} any more; if it was renamed, {login} still has it: access granted {login} {}",
+                    names(&renamed)
+                );
                 return Err(PostgresProblem::NotDone(NotDone::Failed(why)));
             }
             if found.get("indirect") {
@@ -221,6 +230,11 @@ impl System for Postgres {
 
 /// In bytes.
 const LONGEST_NAME: usize = 63;
+
+/// Names of roles, which may not be valid UTF-8.
+fn names(roles: &[&[u8]]) -> String {
+    roles.iter().map(|name| String::from_utf8_lossy(name)).collect::<Vec<_>>().join(" and ")
+}
 
 /// A statement that the server wrote. Empty if none is needed.
 fn text(row: &Row, name: &str) -> Result<String, PostgresProblem> {

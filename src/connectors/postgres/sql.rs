@@ -25,9 +25,7 @@ fn known() -> String {
             SELECT oid, rolname, rolsuper, rolcanlogin FROM pg_roles
             WHERE rolname = $2::text::name AND octet_length($2::text) < 64),
         membership AS (
-            SELECT coalesce(grantor.rolname::text, 'a role that is gone') AS grantor,
-                CASE WHEN me.rolsuper THEN m.grantor = me.oid OR (me.several AND m.grantor = 10)
-                    ELSE pg_has_role(me.oid, m.grantor, 'USAGE') END AS ours
+            SELECT coalesce(grantor.rolname::text, 'a role that is gone') AS grantor, {OURS} AS ours
             FROM (
                 SELECT * FROM pg_auth_members
                 WHERE roleid = (SELECT oid FROM role) AND member = (SELECT oid FROM login) OFFSET 0) m
@@ -38,6 +36,10 @@ fn known() -> String {
                 AND shobj_description(oid, 'pg_authid') = '{MARK}')"
     )
 }
+
+/// The connector's login granted the membership `m`, as far as that can be told.
+const OURS: &str = "CASE WHEN me.rolsuper THEN m.grantor = me.oid OR (me.several AND m.grantor = 10)
+    ELSE pg_has_role(me.oid, m.grantor, 'USAGE') END";
 
 /// Before a grant. $3: the end of access, in seconds since 1970.
 pub fn before_grant() -> String {
@@ -67,7 +69,7 @@ pub fn before_grant() -> String {
 const SYSTEM: &str = "(system.rolname::text LIKE 'pg\\_%' AND (system.oid <> 6171 OR role.oid = 6171)
     OR system.rolsuper OR system.rolcreaterole OR system.rolreplication OR system.rolbypassrls)";
 
-/// Before a revoke. `sessions`: the login's open ones. `indirect`: the login has the role in another way too.
+/// Before a revoke. `renamed`: which roles the missing one can be now. `sessions`: the login's open ones. `indirect`: the login has the role in another way too.
 pub fn before_revoke() -> String {
     format!(
         "{}
@@ -75,6 +77,9 @@ pub fn before_revoke() -> String {
             (SELECT string_agg(format('REVOKE %I FROM %I', $2::text, $1::text)
                 || CASE WHEN several THEN format(' GRANTED BY %I', grantor) ELSE '' END || '; ', '')
                 FROM membership WHERE ours) AS revoke,
+            ARRAY(SELECT textsend(other.rolname::text)
+                FROM login JOIN pg_auth_members m ON m.member = login.oid JOIN pg_roles other ON other.oid = m.roleid
+                WHERE NOT EXISTS (SELECT FROM role) AND {OURS} ORDER BY other.rolname) AS renamed,
             EXISTS (SELECT FROM made) AS is_made,
             (SELECT count(*) FROM pg_stat_get_activity(NULL) s, login WHERE s.usesysid = login.oid) AS sessions,
             EXISTS (SELECT FROM login, role WHERE login.rolsuper OR EXISTS (
