@@ -172,9 +172,35 @@ fn a_role_of_a_database_with_another_encoding_hides_no_other() {
                     SET ROLE \"müller\"; GRANT orders_rw TO bob;";
     cluster.sql("postgres", &format!("{other}{grant_by}"));
     let connector = cluster.connector("access");
-    assert_eq!(holders(&connector.one(list("role", &["orders_rw"]))), ["bob"]);
+    assert_eq!(holders(&connector.one(list("role", &["orders_rw"]))), ["bob", "role=m\u{fffd}ller"]);
     let answer = connector.one(revoke("bob", "orders_rw"));
     assert_says(&answer, "failed", "bob still has orders_rw: m\u{fffd}ller granted it");
+}
+
+#[test]
+fn everybody_who_has_a_role_or_can_give_it_to_themselves_is_listed() {
+    for cluster in Cluster::of_both_kinds().map(Cluster::with_orders) {
+        cluster.sql(
+            "postgres",
+            "CREATE ROLE \"back door\"; CREATE ROLE \"x:y\"; GRANT orders_rw TO \"back door\", \"x:y\"",
+        );
+        let is_newer = cluster.version() >= 16;
+        let only = if is_newer { ", INHERIT FALSE, SET FALSE" } else { "" };
+        cluster.sql("postgres", &format!("GRANT orders_rw TO carol WITH ADMIN OPTION{only}"));
+        if is_newer {
+            cluster.sql("postgres", "GRANT orders_rw TO alice WITH ADMIN FALSE, INHERIT FALSE, SET FALSE");
+        }
+        let connector = cluster.connector("access");
+        assert_done(&connector.one(grant("bob", "orders_rw")));
+        let carol = if is_newer { "admin=carol" } else { "carol" };
+        let mut all = [carol, "bob", r"role=back\20door", r"role=x\3ay"];
+        all.sort_unstable();
+        assert_eq!(holders(&connector.one(list("role", &["orders_rw"]))), all);
+        // She gets it as everybody does.
+        assert_done(&connector.one(grant("carol", "orders_rw")));
+        assert!(cluster.can_set_role("carol", "orders_rw"));
+        assert!(holders(&connector.one(list("role", &["orders_rw"]))).contains(&"carol".to_owned()));
+    }
 }
 
 #[test]

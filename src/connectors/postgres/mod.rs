@@ -14,6 +14,7 @@ use postgres::Row;
 use self::session::{PostgresProblem, PostgresServer, PostgresSession};
 use super::parameters::only;
 use super::protocol::{Holder, Provision};
+use super::user_name::no_login;
 use super::{GrantEffect, NotDone, System};
 use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
@@ -117,17 +118,17 @@ impl System for Postgres {
         let names: Vec<&str> = roles.iter().map(|(role, _)| *role).collect();
         let rows = self.server.with(|session| Ok(session.client.query(&session.list, &[&names])?))?;
         let holders = |row: &Row| {
-            // A role whose name can't be a Unix user name can't be the login of a member.
-            let login: Option<Login> = std::str::from_utf8(row.get(0)).ok().and_then(|login| login.parse().ok());
+            let bytes: &[u8] = row.get(0);
+            let name = String::from_utf8_lossy(bytes);
+            // Who can only grant the role does not have it. Nobody is taken for a member of the team by it.
+            let has_role: bool = row.get(2);
+            let login: Option<&str> = std::str::from_utf8(bytes).ok().filter(|_| has_role);
+            let login: Option<Login> = login.and_then(|login| login.parse().ok());
+            let login = login.unwrap_or_else(|| no_login(if has_role { "role" } else { "admin" }, &name));
             let role: &str = row.get(1);
-            let asked = roles.iter().filter(move |(name, _)| *name == role);
-            let holders: Vec<Holder> = login
-                .into_iter()
-                .flat_map(|login| {
-                    asked.clone().map(move |(_, all)| Holder { login: login.clone(), parameters: (*all).clone() })
-                })
-                .collect();
-            holders
+            let asked = roles.iter().filter(|(name, _)| *name == role);
+            let holder = |all: &Parameters| Holder { login: login.clone(), parameters: all.clone() };
+            asked.map(|(_, all)| holder(all)).collect::<Vec<Holder>>()
         };
         Ok(rows.iter().flat_map(holders).collect())
     }

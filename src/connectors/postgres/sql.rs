@@ -120,12 +120,13 @@ pub const END_SESSIONS: &str = "SELECT coalesce(array_agg(s.pid), '{}'), bool_an
     WHERE login.rolname = $1::text::name AND octet_length($1::text) < 64 AND s.pid <> pg_backend_pid()
         AND ($2::int[] IS NULL OR s.pid = ANY ($2::int[]))";
 
-/// Who has the roles $1, but the login of the connector, which may have to have a role in order to grant it. Logins are bytes: one that
-/// was made in a database of another encoding may not be valid UTF-8.
+/// Who has the roles $1, or can give them to themselves, but the login of the connector, which may have to have a role in order to grant
+/// it. Logins are bytes: one that was made in a database of another encoding may not be valid UTF-8.
 pub fn list() -> String {
     format!(
-        "SELECT DISTINCT textsend(login.rolname::text), role.rolname::text
+        "SELECT textsend(login.rolname::text), role.rolname::text, bool_or({USABLE})
         FROM pg_roles role JOIN pg_auth_members m ON m.roleid = role.oid JOIN pg_roles login ON login.oid = m.member
-        WHERE role.rolname::text = ANY ($1::text[]) AND login.rolname <> current_user AND {USABLE}"
+        WHERE role.rolname::text = ANY ($1::text[]) AND login.rolname <> current_user AND ({USABLE} OR m.admin_option)
+        GROUP BY login.rolname, role.rolname"
     )
 }
