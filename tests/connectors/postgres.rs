@@ -261,6 +261,19 @@ fn system_roles_are_refused() {
 }
 
 #[test]
+fn a_login_that_others_can_act_as_is_refused() {
+    for cluster in Cluster::of_both_kinds().map(Cluster::with_orders) {
+        let connector = cluster.connector("access");
+        cluster.sql("postgres", "CREATE ROLE dba SUPERUSER; GRANT bob TO dba, carol, alice");
+        let says = "alice and carol can act as bob, and would get orders_rw too";
+        assert_eq!(connector.one(grant("bob", "orders_rw")), json!({ "failed": says }));
+        assert!(!cluster.can_set_role("carol", "orders_rw"));
+        cluster.sql("postgres", "REVOKE bob FROM carol, alice");
+        assert_done(&connector.one(grant("bob", "orders_rw")));
+    }
+}
+
+#[test]
 fn a_role_that_can_log_in_is_not_granted() {
     for cluster in Cluster::of_both_kinds().map(Cluster::with_orders) {
         let connector = cluster.connector("access");

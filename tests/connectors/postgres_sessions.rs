@@ -178,3 +178,21 @@ fn a_prepared_transaction_keeps_no_role() {
     assert_eq!(connector.one(revoke("bob")), json!({ "done": {} }));
     assert!(!is_open(&cluster));
 }
+
+#[test]
+fn sessions_of_those_who_can_act_as_the_login_are_ended() {
+    for cluster in Cluster::of_both_kinds().map(Cluster::with_orders) {
+        let connector = cluster.connector("access");
+        assert_done(&connector.one(grant("bob")));
+        cluster.sql("postgres", "CREATE ROLE dba SUPERUSER LOGIN; GRANT bob TO carol, dba, access; CREATE ROLE dave LOGIN; GRANT carol TO dave");
+        let mut sessions = ["carol", "dave"].map(|login| cluster.session(login));
+        for session in &mut sessions {
+            assert_eq!(session.ask("SET ROLE orders_rw; SELECT current_user").as_deref(), Some("orders_rw"));
+        }
+        let mut others = ["alice", "dba", "access"].map(|login| cluster.session(login));
+        others.iter_mut().for_each(|session| assert_eq!(session.ask("SELECT 1").as_deref(), Some("1")));
+        assert_eq!(connector.one(revoke_and_end("bob")), json!({ "done": {} }));
+        sessions.iter_mut().for_each(|session| assert_eq!(session.ask("SELECT 2"), None));
+        others.iter_mut().for_each(|session| assert_eq!(session.ask("SELECT 2").as_deref(), Some("2")));
+    }
+}

@@ -160,6 +160,10 @@ impl System for Postgres {
             if found.get("is_group") {
                 return refuse(format!("{login} can't log in: everybody who has that role would get {role}"));
             }
+            let members: Vec<&[u8]> = found.get("members");
+            if !members.is_empty() {
+                return refuse(format!("{} can act as {login}, and would get {role} too", names(&members)));
+            }
             if !has_login && !create_logins {
                 return refuse(format!("there is no login {login} (--create-logins)"));
             }
@@ -255,7 +259,7 @@ fn end_login(session: &mut PostgresSession, login: &Login, role: &str) -> Result
 /// How long sessions may take to start, and to end.
 const ENDING: Duration = Duration::from_secs(3);
 
-/// Ends the login's sessions, and waits until they are gone. Those that begin after the revoke can't have got the role.
+/// Ends the sessions of the login and its members, and waits until they are gone. Those that begin after the revoke can't have got the role.
 fn end_sessions(session: &mut PostgresSession, login: &Login) -> Result<(), PostgresProblem> {
     let later = |why: String| Err(PostgresProblem::NotDone(NotDone::Later(why)));
     let starting = left(|of| Ok(session.client.query_one(&session.starting, &[&of])?.get(0)))?;

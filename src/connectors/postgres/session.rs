@@ -61,7 +61,7 @@ impl PostgresServer {
             before_revoke: client.prepare(&sql::before_revoke())?,
             end_login: client.prepare(&sql::end_login())?,
             starting: client.prepare(sql::STARTING)?,
-            end_sessions: client.prepare(sql::END_SESSIONS)?,
+            end_sessions: client.prepare(&sql::end_sessions())?,
             client,
         })
     }

@@ -48,6 +48,9 @@ pub fn before_grant() -> String {
             SELECT CASE WHEN $3::bigint IS NULL THEN 'infinity' ELSE to_timestamp($3::bigint) END AS at)
         SELECT EXISTS (SELECT FROM login) AS has_login,
             EXISTS (SELECT FROM login WHERE NOT rolcanlogin) AS is_group,
+            ARRAY(SELECT textsend(other.rolname::text)
+                FROM login JOIN pg_auth_members m ON m.roleid = login.oid JOIN pg_roles other ON other.oid = m.member
+                WHERE {USABLE} AND NOT other.rolsuper AND other.oid <> me.oid ORDER BY other.rolname) AS members,
             EXISTS (SELECT FROM role) AS has_role,
             EXISTS (SELECT FROM login WHERE login.oid = me.oid) AS is_me,
             EXISTS (SELECT FROM role, pg_roles system
@@ -114,11 +117,20 @@ pub const STARTING: &str = "SELECT coalesce(array_agg(DISTINCT l.pid), '{}')
     WHERE l.locktype = 'object' AND l.classid = 1262 AND l.mode = 'RowExclusiveLock' AND l.granted AND s.usesysid IS NULL
         AND l.pid IS NOT NULL AND ($1::int[] IS NULL OR l.pid = ANY ($1::int[]))";
 
-/// Ends the sessions of a login ($1), all or only those of these processes ($2). Returns the processes of those that were there.
-pub const END_SESSIONS: &str = "SELECT coalesce(array_agg(s.pid), '{}'), bool_and(pg_terminate_backend(s.pid))
-    FROM pg_stat_get_activity(NULL) s JOIN pg_roles login ON login.oid = s.usesysid
-    WHERE login.rolname = $1::text::name AND octet_length($1::text) < 64 AND s.pid <> pg_backend_pid()
-        AND ($2::int[] IS NULL OR s.pid = ANY ($2::int[]))";
+/// Ends the sessions of a login ($1) and of its members, who could take its roles: all or only those of these processes ($2). Returns the
+/// processes of those that were there.
+pub fn end_sessions() -> String {
+    format!(
+        "WITH RECURSIVE holder AS (
+            SELECT oid FROM pg_roles WHERE rolname = $1::text::name AND octet_length($1::text) < 64
+            UNION SELECT other.oid
+                FROM holder JOIN pg_auth_members m ON m.roleid = holder.oid JOIN pg_roles other ON other.oid = m.member
+                WHERE {USABLE} AND NOT other.rolsuper AND other.rolname <> current_user)
+        SELECT coalesce(array_agg(s.pid), '{{}}'), bool_and(pg_terminate_backend(s.pid))
+        FROM pg_stat_get_activity(NULL) s JOIN holder ON holder.oid = s.usesysid
+        WHERE s.pid <> pg_backend_pid() AND ($2::int[] IS NULL OR s.pid = ANY ($2::int[]))"
+    )
+}
 
 /// Who has the roles $1, or can give them to themselves, but the login of the connector, which may have to have a role in order to grant
 /// it. Logins are bytes: one that was made in a database of another encoding may not be valid UTF-8.
