@@ -341,6 +341,7 @@ fn logins_are_created_if_root_says_so() {
         assert_done(&connector.one(ending("o'neil", "orders_rw", "2099-01-02T03:04:05Z")));
         assert!(cluster.can_set_role("o'neil", "orders_rw"));
         assert_eq!(until("o''neil"), "2099-01-02 03:04:05+00");
+        assert_eq!(cluster.sql("postgres", "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'o''neil'"), "20");
         // The login ends with the last of its grants.
         assert_done(&connector.one(ending("o'neil", "orders_ro", "2099-01-01T00:00:00Z")));
         assert_eq!(until("o''neil"), "2099-01-02 03:04:05+00");

@@ -12,6 +12,9 @@ pub const SESSION: &str = "SET search_path = ''; SET statement_timeout = '10s'; 
 /// The comment of a login that `--create-logins` made.
 const MARK: &str = "Created by access.";
 
+/// How many sessions such a login can have, so that one member can't use up the server's.
+const CONNECTIONS: u8 = 20;
+
 /// What the statements below know: the connector's login, a login ($1), a role ($2), and the memberships of both.
 fn known() -> String {
     format!(
@@ -58,7 +61,7 @@ pub fn before_grant() -> String {
             EXISTS (SELECT FROM role WHERE NOT rolsuper AND EXISTS (
                 SELECT FROM pg_roles other WHERE other.rolcanlogin AND pg_has_role(role.oid, other.oid, 'MEMBER'))) AS is_login,
             EXISTS (SELECT FROM membership) AS is_held,
-            format('CREATE ROLE %I LOGIN VALID UNTIL %L; COMMENT ON ROLE %1$I IS %3$L; ',
+            format('CREATE ROLE %I LOGIN CONNECTION LIMIT {CONNECTIONS} VALID UNTIL %L; COMMENT ON ROLE %1$I IS %3$L; ',
                 $1::text, (SELECT at FROM ending), '{MARK}') AS make_login,
             (SELECT format('ALTER ROLE %I VALID UNTIL %L; ', rolname, ending.at) FROM made, ending
                 WHERE rolvaliduntil < ending.at) AS extend_login,
