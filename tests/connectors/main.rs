@@ -25,6 +25,7 @@ mod no_gap;
 mod postgres;
 mod postgres_cluster;
 mod postgres_faults;
+mod postgres_sessions;
 mod scim;
 mod tools;
 mod whole;

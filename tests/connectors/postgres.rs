@@ -172,9 +172,35 @@ fn a_role_of_a_database_with_another_encoding_hides_no_other() {
                     SET ROLE \"müller\"; GRANT orders_rw TO bob;";
     cluster.sql("postgres", &format!("{other}{grant_by}"));
     let connector = cluster.connector("access");
-    assert_eq!(holders(&connector.one(list("role", &["orders_rw"]))), ["bob"]);
+    assert_eq!(holders(&connector.one(list("role", &["orders_rw"]))), ["bob", "role=m\u{fffd}ller"]);
     let answer = connector.one(revoke("bob", "orders_rw"));
     assert_says(&answer, "failed", "bob still has orders_rw: m\u{fffd}ller granted it");
+}
+
+#[test]
+fn everybody_who_has_a_role_or_can_give_it_to_themselves_is_listed() {
+    for cluster in Cluster::of_both_kinds().map(Cluster::with_orders) {
+        cluster.sql(
+            "postgres",
+            "CREATE ROLE \"back door\"; CREATE ROLE \"x:y\"; GRANT orders_rw TO \"back door\", \"x:y\"",
+        );
+        let is_newer = cluster.version() >= 16;
+        let only = if is_newer { ", INHERIT FALSE, SET FALSE" } else { "" };
+        cluster.sql("postgres", &format!("GRANT orders_rw TO carol WITH ADMIN OPTION{only}"));
+        if is_newer {
+            cluster.sql("postgres", "GRANT orders_rw TO alice WITH ADMIN FALSE, INHERIT FALSE, SET FALSE");
+        }
+        let connector = cluster.connector("access");
+        assert_done(&connector.one(grant("bob", "orders_rw")));
+        let carol = if is_newer { "admin=carol" } else { "carol" };
+        let mut all = [carol, "bob", r"role=back\20door", r"role=x\3ay"];
+        all.sort_unstable();
+        assert_eq!(holders(&connector.one(list("role", &["orders_rw"]))), all);
+        // She gets it as everybody does.
+        assert_done(&connector.one(grant("carol", "orders_rw")));
+        assert!(cluster.can_set_role("carol", "orders_rw"));
+        assert!(holders(&connector.one(list("role", &["orders_rw"]))).contains(&"carol".to_owned()));
+    }
 }
 
 #[test]
@@ -211,18 +237,63 @@ fn names_that_postgresql_reserves() {
 #[test]
 fn system_roles_are_refused() {
     let cluster = Cluster::start().with_orders();
-    cluster.sql("postgres", "CREATE ROLE dba SUPERUSER; CREATE ROLE keys; GRANT dba TO keys");
+    cluster.sql(
+        "postgres",
+        "CREATE ROLE dba SUPERUSER; CREATE ROLE keys; GRANT dba TO keys;
+         CREATE ROLE loader; GRANT pg_execute_server_program TO loader; CREATE ROLE nightly; GRANT loader TO nightly;
+         CREATE ROLE creator CREATEROLE; CREATE ROLE copier REPLICATION; CREATE ROLE auditor BYPASSRLS;
+         CREATE ROLE staff; GRANT creator TO staff; CREATE ROLE owner; CREATE DATABASE orders OWNER owner",
+    );
     let connector = cluster.connector("postgres");
-    for role in ["postgres", "dba", "keys", "pg_read_all_data", "pg_execute_server_program"] {
+    let own = ["postgres", "dba", "pg_read_all_data", "pg_execute_server_program", "creator", "copier", "auditor"];
+    for role in own.into_iter().chain(["keys", "loader", "nightly", "staff"]) {
         assert_says(&connector.one(grant("bob", role)), "failed", "--allow-system-roles");
         assert!(!cluster.can_set_role("bob", role));
     }
+    // The owner of one database is none, also in that database.
+    assert_done(&connector.and(&["--dbname", "orders"]).one(grant("bob", "owner")));
     let allowed = connector.and(&["--allow-system-roles"]);
     assert_done(&allowed.one(grant("bob", "dba")));
     assert!(cluster.can_set_role("bob", "dba"));
     // To take back is always allowed.
     assert_done(&connector.one(revoke("bob", "dba")));
     assert!(!cluster.can_set_role("bob", "dba"));
+}
+
+#[test]
+fn a_login_that_others_can_act_as_is_refused() {
+    for cluster in Cluster::of_both_kinds().map(Cluster::with_orders) {
+        let connector = cluster.connector("access");
+        cluster.sql("postgres", "CREATE ROLE dba SUPERUSER; GRANT bob TO dba, carol, alice");
+        let says = "alice and carol can act as bob, and would get orders_rw too";
+        assert_eq!(connector.one(grant("bob", "orders_rw")), json!({ "failed": says }));
+        assert!(!cluster.can_set_role("carol", "orders_rw"));
+        cluster.sql("postgres", "REVOKE bob FROM carol, alice");
+        assert_done(&connector.one(grant("bob", "orders_rw")));
+    }
+}
+
+#[test]
+fn a_role_that_can_log_in_is_not_granted() {
+    for cluster in Cluster::of_both_kinds().map(Cluster::with_orders) {
+        let connector = cluster.connector("access");
+        assert_done(&connector.one(grant("bob", "orders_rw")));
+        cluster.sql("postgres", "ALTER ROLE orders_rw LOGIN");
+        assert_says(&connector.one(grant("carol", "orders_rw")), "failed", "orders_rw can log in");
+        assert!(!cluster.can_set_role("carol", "orders_rw"));
+        // This is why.
+        cluster.sql("bob", "SET ROLE orders_rw; ALTER ROLE orders_rw PASSWORD 'mine'");
+        let answer = connector.one(revoke("bob", "orders_rw"));
+        assert_eq!(answer["done"]["note"], "orders_rw can log in, and bob may have set its password");
+        assert!(!cluster.can_set_role("bob", "orders_rw"));
+
+        cluster.sql("postgres", "ALTER ROLE orders_rw NOLOGIN; CREATE ROLE app LOGIN; GRANT app TO orders_rw");
+        assert_says(&connector.one(grant("carol", "orders_rw")), "failed", "a member of a role that can");
+        // A superuser can do that anyway.
+        let connector = cluster.connector("postgres").and(&["--allow-system-roles"]);
+        cluster.sql("postgres", "CREATE ROLE dba SUPERUSER LOGIN");
+        assert_done(&connector.one(grant("carol", "dba")));
+    }
 }
 
 #[test]
@@ -239,42 +310,6 @@ fn a_role_that_cannot_log_in_is_no_member() {
     cluster.sql("postgres", "ALTER ROLE carol NOLOGIN; GRANT carol TO bob");
     assert!(cluster.can_set_role("bob", "orders_rw"));
     assert_done(&connector.one(revoke("carol", "orders_rw")));
-    assert!(!cluster.can_set_role("bob", "orders_rw"));
-}
-
-#[test]
-fn open_sessions_are_ended_if_the_binding_says_so() {
-    for cluster in Cluster::of_both_kinds().map(Cluster::with_orders) {
-        let connector = cluster.connector("access");
-        assert_done(&connector.one(grant("bob", "orders_rw")));
-        let mut session = cluster.session("bob");
-        let mut other = cluster.session("carol");
-        assert_eq!(session.ask("SET ROLE orders_rw; SELECT current_user").as_deref(), Some("orders_rw"));
-        assert_eq!(other.ask("SELECT 1").as_deref(), Some("1"));
-
-        let answer = connector.one(revoke("bob", "orders_rw"));
-        let note = answer["done"]["note"].as_str().unwrap();
-        assert!(note.contains("bob has open sessions (1)"), "{note}");
-        // What the note says is true.
-        assert_eq!(session.ask("INSERT INTO orders VALUES (2); SELECT 2").as_deref(), Some("2"));
-
-        assert_eq!(connector.one(with(revoke("bob", "orders_rw"), "end_sessions", true)), json!({ "done": {} }));
-        assert_eq!(session.ask("SELECT 3"), None);
-        assert_eq!(other.ask("SELECT 3").as_deref(), Some("3"));
-    }
-}
-
-#[test]
-fn sessions_that_may_not_be_ended_are_a_failure() {
-    let cluster = Cluster::start().with_orders();
-    cluster.sql("postgres", "REVOKE pg_signal_backend FROM access");
-    let connector = cluster.connector("access");
-    assert_done(&connector.one(grant("bob", "orders_rw")));
-    let mut session = cluster.session("bob");
-    assert_eq!(session.ask("SELECT 1").as_deref(), Some("1"));
-    let answer = connector.one(with(revoke("bob", "orders_rw"), "end_sessions", true));
-    assert_says(&answer, "failed", "the sessions of bob can't be ended");
-    // The role is taken back all the same.
     assert!(!cluster.can_set_role("bob", "orders_rw"));
 }
 
@@ -306,6 +341,7 @@ fn logins_are_created_if_root_says_so() {
         assert_done(&connector.one(ending("o'neil", "orders_rw", "2099-01-02T03:04:05Z")));
         assert!(cluster.can_set_role("o'neil", "orders_rw"));
         assert_eq!(until("o''neil"), "2099-01-02 03:04:05+00");
+        assert_eq!(cluster.sql("postgres", "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'o''neil'"), "20");
         // The login ends with the last of its grants.
         assert_done(&connector.one(ending("o'neil", "orders_ro", "2099-01-01T00:00:00Z")));
         assert_eq!(until("o''neil"), "2099-01-02 03:04:05+00");
@@ -344,6 +380,28 @@ fn a_login_that_is_not_there_is_not_created_otherwise() {
     // To take back what cannot be there is done.
     assert_done(&connector.one(revoke("dave", "orders_rw")));
     assert_done(&connector.one(revoke("bob", "no_such_role")));
+}
+
+#[test]
+fn a_role_that_was_renamed_is_not_taken_for_gone() {
+    for cluster in Cluster::of_both_kinds().map(Cluster::with_orders) {
+        let connector = cluster.connector("access");
+        assert_done(&connector.one(grant("bob", "orders_rw")));
+        cluster.sql("postgres", "ALTER ROLE orders_rw RENAME TO orders_write; GRANT orders_ro TO bob");
+        let says =
+            "there is no role orders_rw any more; if it was renamed, bob still has it: access granted bob orders_write";
+        for _ in 0..2 {
+            assert_eq!(connector.one(revoke("bob", "orders_rw")), json!({ "failed": says }));
+        }
+        // Who has nothing from access has not this either.
+        assert_done(&connector.one(revoke("carol", "orders_rw")));
+        cluster.sql("access", "REVOKE orders_write FROM bob");
+        assert_done(&connector.one(revoke("bob", "orders_rw")));
+
+        assert_done(&connector.one(grant("bob", "orders_write")));
+        cluster.sql("postgres", "DROP OWNED BY orders_write; DROP ROLE orders_write");
+        assert_done(&connector.one(revoke("bob", "orders_write")));
+    }
 }
 
 /// Each transaction waits for the disk, so their number is what many changes cost. docs/performance.md has the time.

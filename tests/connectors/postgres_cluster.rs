@@ -214,8 +214,13 @@ impl Cluster {
 
     /// An open session.
     pub fn session(&self, user: &str) -> Session {
+        self.session_with(user, "")
+    }
+
+    /// With these options in its startup packet, such as `-c role=orders_rw`.
+    pub fn session_with(&self, user: &str, options: &str) -> Session {
         let mut child = self.psql(user);
-        child.env("PGOPTIONS", "").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        child.env("PGOPTIONS", options).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = child.spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         Session { child, input, output }

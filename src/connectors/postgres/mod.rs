@@ -14,6 +14,7 @@ use postgres::Row;
 use self::session::{PostgresProblem, PostgresServer, PostgresSession};
 use super::parameters::only;
 use super::protocol::{Holder, Provision};
+use super::user_name::no_login;
 use super::{GrantEffect, NotDone, System};
 use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
@@ -50,7 +51,7 @@ pub struct PostgresArgs {
     /// Create logins that do not exist
     #[arg(long)]
     pub create_logins: bool,
-    /// Grant superuser roles and roles that begin with pg_ too
+    /// Grant roles with rights in the whole server too, such as superusers and pg_ roles
     #[arg(long)]
     pub allow_system_roles: bool,
 }
@@ -117,17 +118,17 @@ impl System for Postgres {
         let names: Vec<&str> = roles.iter().map(|(role, _)| *role).collect();
         let rows = self.server.with(|session| Ok(session.client.query(&session.list, &[&names])?))?;
         let holders = |row: &Row| {
-            // A role whose name can't be a Unix user name can't be the login of a member.
-            let login: Option<Login> = std::str::from_utf8(row.get(0)).ok().and_then(|login| login.parse().ok());
+            let bytes: &[u8] = row.get(0);
+            let name = String::from_utf8_lossy(bytes);
+            // Who can only grant the role does not have it. Nobody is taken for a member of the team by it.
+            let has_role: bool = row.get(2);
+            let login: Option<&str> = std::str::from_utf8(bytes).ok().filter(|_| has_role);
+            let login: Option<Login> = login.and_then(|login| login.parse().ok());
+            let login = login.unwrap_or_else(|| no_login(if has_role { "role" } else { "admin" }, &name));
             let role: &str = row.get(1);
-            let asked = roles.iter().filter(move |(name, _)| *name == role);
-            let holders: Vec<Holder> = login
-                .into_iter()
-                .flat_map(|login| {
-                    asked.clone().map(move |(_, all)| Holder { login: login.clone(), parameters: (*all).clone() })
-                })
-                .collect();
-            holders
+            let asked = roles.iter().filter(|(name, _)| *name == role);
+            let holder = |all: &Parameters| Holder { login: login.clone(), parameters: all.clone() };
+            asked.map(|(_, all)| holder(all)).collect::<Vec<Holder>>()
         };
         Ok(rows.iter().flat_map(holders).collect())
     }
@@ -146,13 +147,22 @@ impl System for Postgres {
                 return refuse(format!("there is no role {role}"));
             }
             if found.get("is_system") && !allow_system_roles {
-                return refuse(format!("{role} is a system role, or a superuser (--allow-system-roles)"));
+                return refuse(format!("{role} is a system role, or a member of one (--allow-system-roles)"));
+            }
+            if found.get("is_login") {
+                return refuse(format!(
+                    "{role} can log in, or is a member of a role that can: {login} could set its password, and keep it"
+                ));
             }
             if found.get("is_me") {
                 return refuse(format!("{login} is the login of this connector"));
             }
             if found.get("is_group") {
                 return refuse(format!("{login} can't log in: everybody who has that role would get {role}"));
+            }
+            let members: Vec<&[u8]> = found.get("members");
+            if !members.is_empty() {
+                return refuse(format!("{} can act as {login}, and would get {role} too", names(&members)));
             }
             if !has_login && !create_logins {
                 return refuse(format!("there is no login {login} (--create-logins)"));
@@ -181,21 +191,36 @@ impl System for Postgres {
         let login = &act.login;
         self.server.with(|session| {
             let found = session.client.query_one(&session.before_revoke, &[&login.as_str(), &role])?;
-            let revoke = text(&found, "revoke")?;
+            let (revoke, others): (String, Vec<&[u8]>) = (text(&found, "revoke")?, found.get("others"));
+            // Alone and first: the member can keep everything locked that the rest needs.
             if !revoke.is_empty() {
-                session.client.batch_execute(&(revoke + &text(&found, "end_login")?))?;
+                session.client.batch_execute(&revoke)?;
             }
             if act.end_sessions {
                 end_sessions(session, login)?;
             }
-            let others: Vec<&[u8]> = found.get("others");
+            if found.get("is_made") && (others.is_empty() || !revoke.is_empty()) {
+                end_login(session, login, role)?;
+            }
             if !others.is_empty() {
-                let others = others.into_iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(" and ");
+                let others = names(&others);
                 let why = format!("{login} still has {role}: {others} granted it too, and access does not undo that");
+                return Err(PostgresProblem::NotDone(NotDone::Failed(why)));
+            }
+            // A role that was dropped took its memberships with it. One that was renamed is among those that access granted.
+            let renamed: Vec<&[u8]> = found.get("renamed");
+            if !renamed.is_empty() {
+                let why = format!(
+                    "there is no role {role} any more; if it was renamed, {login} still has it: access granted {login} {}",
+                    names(&renamed)
+                );
                 return Err(PostgresProblem::NotDone(NotDone::Failed(why)));
             }
             if found.get("indirect") {
                 return Ok(Some(format!("{login} can still use {role}, as a superuser or through another role")));
+            }
+            if found.get("is_login") {
+                return Ok(Some(format!("{role} can log in, and {login} may have set its password")));
             }
             let sessions: i64 = found.get("sessions");
             if sessions == 0 || act.end_sessions {
@@ -211,35 +236,58 @@ impl System for Postgres {
 /// In bytes.
 const LONGEST_NAME: usize = 63;
 
+/// Names of roles, which may not be valid UTF-8.
+fn names(roles: &[&[u8]]) -> String {
+    roles.iter().map(|name| String::from_utf8_lossy(name)).collect::<Vec<_>>().join(" and ")
+}
+
 /// A statement that the server wrote. Empty if none is needed.
 fn text(row: &Row, name: &str) -> Result<String, PostgresProblem> {
     Ok(row.try_get::<_, Option<String>>(name)?.unwrap_or_default())
 }
 
-/// How long ended sessions may take to disappear.
+/// Ends a login that access made, after its last role was taken back.
+fn end_login(session: &mut PostgresSession, login: &Login, role: &str) -> Result<(), PostgresProblem> {
+    if let Some(row) = session.client.query_opt(&session.end_login, &[&login.as_str(), &role])? {
+        let done = format!("{login} no longer has {role}, but the login can't be ended yet");
+        let ended = session.client.batch_execute(&text(&row, "end_login")?);
+        ended.map_err(|error| PostgresProblem::after(&done, error))?;
+    }
+    Ok(())
+}
+
+/// How long sessions may take to start, and to end.
 const ENDING: Duration = Duration::from_secs(3);
 
-/// Ends the login's sessions, and waits until they are gone.
+/// Ends the sessions of the login and its members, and waits until they are gone. Those that begin after the revoke can't have got the role.
 fn end_sessions(session: &mut PostgresSession, login: &Login) -> Result<(), PostgresProblem> {
-    let begun = Instant::now();
-    loop {
-        let asked = session.client.query_one(&session.end_sessions, &[&login.as_str()]);
-        let sessions: i64 = match asked {
-            Ok(row) => row.get(0),
-            Err(error) if error.code().is_some_and(|code| code.code() == "42501") => {
-                let why = error.as_db_error().map_or("", |error| error.message());
-                let why = format!("the sessions of {login} can't be ended: {why}");
-                return Err(PostgresProblem::NotDone(NotDone::Failed(why)));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if sessions == 0 {
-            return Ok(());
+    let later = |why: String| Err(PostgresProblem::NotDone(NotDone::Later(why)));
+    let starting = left(|of| Ok(session.client.query_one(&session.starting, &[&of])?.get(0)))?;
+    let open = left(|of| match session.client.query_one(&session.end_sessions, &[&login.as_str(), &of]) {
+        Ok(row) => Ok(row.get(0)),
+        Err(error) if error.code().is_some_and(|code| code.code() == "42501") => {
+            let why = error.as_db_error().map_or("", |error| error.message());
+            let why = format!("the sessions of {login} can't be ended: {why}");
+            Err(PostgresProblem::NotDone(NotDone::Failed(why)))
         }
-        if begun.elapsed() > ENDING {
-            let why = format!("{sessions} open sessions of {login} do not end");
-            return Err(PostgresProblem::NotDone(NotDone::Later(why)));
-        }
-        sleep(Duration::from_millis(20));
+        Err(error) => Err(error.into()),
+    })?;
+    if open > 0 {
+        return later(format!("{open} open sessions of {login} do not end"));
     }
+    if starting > 0 {
+        return later(format!("{starting} sessions are still starting, and may be of {login}"));
+    }
+    Ok(())
+}
+
+/// Asks for processes, and then for those of them that are left, until none is. Returns how many there are at last.
+fn left(mut ask: impl FnMut(Option<&[i32]>) -> Result<Vec<i32>, PostgresProblem>) -> Result<usize, PostgresProblem> {
+    let begun = Instant::now();
+    let mut those = ask(None)?;
+    while !those.is_empty() && begun.elapsed() < ENDING {
+        sleep(Duration::from_millis(20));
+        those = ask(Some(&those))?;
+    }
+    Ok(those.len())
 }

@@ -19,6 +19,8 @@ pub struct PostgresSession {
     pub list: Statement,
     pub before_grant: Statement,
     pub before_revoke: Statement,
+    pub end_login: Statement,
+    pub starting: Statement,
     pub end_sessions: Statement,
 }
 
@@ -57,7 +59,9 @@ impl PostgresServer {
             list: client.prepare(&sql::list())?,
             before_grant: client.prepare(&sql::before_grant())?,
             before_revoke: client.prepare(&sql::before_revoke())?,
-            end_sessions: client.prepare(sql::END_SESSIONS)?,
+            end_login: client.prepare(&sql::end_login())?,
+            starting: client.prepare(sql::STARTING)?,
+            end_sessions: client.prepare(&sql::end_sessions())?,
             client,
         })
     }
@@ -104,6 +108,19 @@ impl PostgresServer {
 pub enum PostgresProblem {
     Sql(Error),
     NotDone(NotDone),
+}
+
+impl PostgresProblem {
+    /// The server refused to do the rest.
+    pub fn after(done: &str, error: Error) -> PostgresProblem {
+        if error.as_db_error().is_none() || is_gone(&error) {
+            return PostgresProblem::Sql(error);
+        }
+        PostgresProblem::NotDone(match not_done(&error) {
+            NotDone::Later(why) => NotDone::Later(format!("{done}: {why}")),
+            NotDone::Failed(why) => NotDone::Failed(format!("{done}: {why}")),
+        })
+    }
 }
 
 impl From<Error> for PostgresProblem {
