@@ -142,10 +142,12 @@ fn documented() -> String {
 
 #[test]
 fn a_command_starts_once_the_connector_has_given_the_access() {
-    let doors = Doors::new(&format!("{NORTH}{OPEN}"));
+    let doors = Doors { world: World::sample() };
+    doors.program("doors", &documented());
     // It takes its time.
     doors.program("slow", &format!("#!/bin/sh\nsleep 1\nexec {} \"$1\"\n", doors.file("doors")));
     doors.configure(&doors.connector("doors", &["slow", "allowed"]));
+    doors.world.apply("olivia", &format!("{TEAM}{NORTH}{OPEN}")).ok();
     let command = ["--", "cat", &doors.file("allowed")];
     let line = ["run", "orders-db", "-r", "x", "--give-back"];
     let ran = doors.world.run("bob", &[&line[..], &command].concat()).ok();
@@ -161,7 +163,8 @@ fn a_command_starts_once_the_connector_has_given_the_access() {
 
 #[test]
 fn a_command_starts_with_a_warning_if_the_connector_fails() {
-    let doors = Doors::new("");
+    // No run of a connector that works has begun.
+    let doors = Doors { world: World::sample() };
     doors.program("broken", "#!/bin/sh\necho 'the hinge is broken' >&2\nexit 1\n");
     doors.configure(&doors.connector("doors", &["broken"]));
     doors.world.apply("olivia", &format!("{TEAM}{NORTH}{OPEN}")).ok();
