@@ -609,6 +609,41 @@ fn a_binding_that_the_system_does_not_know_holds_up_no_other_and_leaves_nothing_
     doors.verify();
 }
 
+/// A program of which lists that contain this text say later. All else works.
+fn lists_fail(doors: &Doors, text: &str) -> String {
+    format!(
+        "#!/bin/sh\ntee -a {}.log | while read -r line; do case $line in *'\"list\"'*{text}*) echo '{{\"later\":\"it is being counted\"}}' ;;
+         *) printf '%s\\n' \"$line\" | {} \"$1\" ;; esac; done\n",
+        doors.file("doors"),
+        doors.file("doors")
+    )
+}
+
+#[test]
+fn what_can_not_be_listed_is_taken_back_and_holds_up_no_other() {
+    let doors = Doors::new(&[&NORTH.replace("north", "vault"), ALSO_NORTH].concat());
+    let working = fs::read_to_string(doors.path("logged")).unwrap();
+    // One set of parameters, then both.
+    for text in ["vault", ""] {
+        doors.world.grant("dave", "target:orders-db", "alice", &["--duration", "1h"]);
+        doors.world.grant("bob", "target:billing-db", "alice", &["--duration", "1h"]);
+        doors.becomes("allowed", &["bob north", "dave vault"]);
+        doors.fix().ok();
+        doors.program("logged", &lists_fail(&doors, text));
+        doors.world.pass("61m");
+        let ran = doors.expire().exits(1);
+        assert_eq!(doors.held("allowed"), [""; 0]);
+        // Nobody has seen it.
+        let says = "dave STILL HAS door=vault in doors";
+        assert!(ran.err.contains(says) && ran.err.contains("could not be seen: it is being counted"), "{ran:?}");
+        assert_eq!(ran.err.contains("bob STILL HAS"), text.is_empty(), "{ran:?}");
+        doors.program("logged", &working);
+        doors.expire().ok();
+        assert_eq!(doors.rows(&[]), (0, vec![]));
+    }
+    doors.verify();
+}
+
 #[test]
 fn bindings_that_the_machine_does_not_allow_give_nothing() {
     let team = format!("{}{}", NORTH.replace("north", "vault"), ALSO_NORTH.replace("doors", "windows"));
@@ -1172,6 +1207,20 @@ fn access_that_comes_and_goes_is_taken_back_at_once_and_looked_at_seldom() {
     assert_eq!(doors.rows(&[]), (0, vec![]));
     doors.fix().ok();
     doors.verify();
+}
+
+#[test]
+fn a_binding_that_can_not_be_listed_does_not_delay_the_others() {
+    let doors = Doors::new(&[&NORTH.replace("north", "vault"), ALSO_NORTH].concat());
+    doors.program("logged", &lists_fail(&doors, "vault"));
+    let watching = Watching::start(&doors);
+    let bob = doors.world.request("bob", "target:billing-db", &[]);
+    watching.quiet("alice", &["approve", &bob]);
+    watching.within(Duration::from_secs(30), || doors.held("allowed") == ["bob north"]);
+    watching.within(Duration::from_secs(10), || doors.provisioning(&bob)[0]["state"] == "granted");
+    watching.quiet("alice", &["revoke", &bob]);
+    // A system that fails as a whole rests for longer after each failure.
+    watching.within(Duration::from_secs(6), || doors.held("allowed").is_empty());
 }
 
 #[test]
