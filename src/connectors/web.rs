@@ -27,7 +27,8 @@ pub struct Website {
 
 impl Website {
     pub fn new(url: &str, allow_plain: bool, ca_file: Option<&Path>) -> Result<Website, Failure> {
-        let usage = |why: &str| Err(Failure::new(Kind::Usage, format!("--url {why}: {url}")));
+        // The URL is not repeated: it may have a password, and members read this.
+        let usage = |why: &str| Err(Failure::new(Kind::Usage, format!("--url {why}")));
         let Ok(parsed) = url.parse::<ureq::http::Uri>() else { return usage("is not valid") };
         let encrypted = match parsed.scheme_str() {
             Some("https") => true,
@@ -36,7 +37,7 @@ impl Website {
             Some(_) | None => return usage("begins with https://"),
         };
         if parsed.query().is_some() || parsed.authority().is_none_or(|authority| authority.as_str().contains('@')) {
-            return usage("is not valid");
+            return usage("is not valid: it may have no user, password or query");
         }
         let trusted = if encrypted { tls::trusted(ca_file)? } else { Vec::new() };
         let agent = http_client::open(&trusted, Some(LIMIT));

@@ -28,7 +28,8 @@ pub struct Url {
 
 impl Url {
     pub fn check(text: &str, starttls: bool, allow_plain: bool) -> Result<Url, Failure> {
-        let usage = |why: &str| Err(Failure::new(Kind::Usage, format!("--url {why}: {text}")));
+        // The URL is not repeated: it may have a password, and members read this.
+        let usage = |why: &str| Err(Failure::new(Kind::Usage, format!("--url {why}")));
         let Some((scheme, rest)) = text.split_once("://") else { return usage("is not valid") };
         if rest.split(['/', ':']).next().is_none_or(str::is_empty) {
             return usage("names no host");
@@ -37,6 +38,9 @@ impl Url {
             "ldaps" => (true, false),
             "ldapi" => (false, true),
             "ldap" if starttls || allow_plain => (starttls, false),
+        if rest.contains('@') {
+            return usage("has a user: use --bind-dn and --password-file");
+        }
             "ldap" => return usage("is not encrypted (--starttls)"),
             _ => return usage("begins with ldaps://, ldap:// or ldapi://"),
         };
