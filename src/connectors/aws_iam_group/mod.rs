@@ -104,6 +104,9 @@ impl System for AwsIamGroup {
 /// How IAM says that a user is not there: `The user with name bob cannot be found.` Without it, only the membership is not.
 const NO_USER: &str = "the user with name";
 
+/// The most pages of a group. AWS has at most 5,000 users in an account.
+const PAGES: u32 = 50;
+
 impl AwsIamGroup {
     /// The members of a group, which one list finds for all grants of a run.
     fn known_members(&mut self, group: &str) -> Result<&BTreeSet<String>, NotDone> {
@@ -118,7 +121,7 @@ impl AwsIamGroup {
     fn members(&mut self, group: &str) -> Result<Option<Vec<String>>, NotDone> {
         let mut members = Vec::new();
         let mut marker: Option<String> = None;
-        loop {
+        for _ in 0..PAGES {
             let mut arguments = vec![("GroupName", group), ("MaxItems", "1000")];
             arguments.extend(marker.as_deref().map(|marker| ("Marker", marker)));
             let page = match self.iam.call("GetGroup", &arguments) {
@@ -132,9 +135,11 @@ impl AwsIamGroup {
             }
             let next = iam::elements(&page, "Marker").pop();
             if next.is_none() || next == marker {
-                return Err(NotDone::Failed(format!("the service returns only a part of the group {group}")));
+                break;
             }
+            self.iam.client.patience().check()?;
             marker = next;
         }
+        Err(NotDone::Failed(format!("the service returns only a part of the group {group}")))
     }
 }
