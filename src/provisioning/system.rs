@@ -21,7 +21,9 @@ use crate::connectors::protocol::{ConnectorAnswer, Operation};
 use crate::domain::binding::{Binding, Holding, ParameterValue, Parameters};
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
-use crate::protocol::{DesiredState, DesiredView, Drift, DriftView, OutcomeView, Position, RecordedState};
+use crate::protocol::{
+    DesiredState, DesiredView, Drift, DriftView, OutcomeView, Position, ProvisioningOutcome, RecordedState,
+};
 use crate::store::{Journal, JournalChange, JournalState};
 
 /// How long to wait where another run waits already: it will do what this one would.
@@ -160,7 +162,7 @@ impl SystemRun<'_> {
         self.show_unexplained(&first);
         if first.acts.is_empty() || self.connector.is_none() {
             let entries = journal.entries()?;
-            self.report(&known, &listed, &entries, &known.refused, &first.differences)?;
+            self.report(&known, &listed, &entries, &known.refused, &BTreeMap::new(), &first.differences)?;
             return Ok(true);
         }
         self.carry_out(lock, journal, &first, &listed, &parameters)
@@ -191,6 +193,7 @@ impl SystemRun<'_> {
         journal.change(&dropped.iter().map(restored).collect::<Vec<_>>())?;
 
         let (answers, after) = self.act(lock, &acts, parameters, listed);
+        let mut notes = BTreeMap::new();
         let (mut changes, mut failures): (Vec<JournalChange>, _) = (Vec::new(), known.refused.clone());
         for (act, answer) in acts.iter().zip(&answers) {
             let is_found = after.is_seen(&act.holding).then(|| after.found.contains(&act.holding));
@@ -200,9 +203,14 @@ impl SystemRun<'_> {
                 _ => why,
             });
             changes.push((act.holding.clone(), entry));
+            let note = match answer {
+                Ok(ConnectorAnswer::Done { note, .. }) => note.as_ref(),
+                _ => None,
+            };
+            notes.extend(note.map(|note| (act.holding.clone(), note.clone())));
             // What was taken back to be safe was not there.
             if act.was_found || act.kind == ActKind::Grant || done.is_err() {
-                self.show(ReconcileView::of_act(act, done.as_ref().err().cloned()));
+                self.show(ReconcileView::of_act(act, done.as_ref().err().cloned(), note.cloned()));
             }
             if let Err(why) = done {
                 failures.insert(act.holding.clone(), why);
@@ -217,7 +225,7 @@ impl SystemRun<'_> {
             self.show(ReconcileView::of_system(self.name, ReconcileState::Unreachable, why.clone()));
         }
         let entries = journal.entries()?;
-        self.report(&known, &after, &entries, &failures, &first.differences)?;
+        self.report(&known, &after, &entries, &failures, &notes, &first.differences)?;
         Ok(dropped.is_empty() && second.acts.len() == acts.len())
     }
 
@@ -302,6 +310,7 @@ impl SystemRun<'_> {
         listed: &SystemHoldings,
         entries: &Entries,
         failures: &BTreeMap<Holding, String>,
+        notes: &BTreeMap<Holding, String>,
         differences: &[Mismatch],
     ) -> Result<(), Failure> {
         // Another host may have the connector.
@@ -330,7 +339,14 @@ impl SystemRun<'_> {
         let is_unseen = |it: &Holding| failure.is_some() || !listed.is_seen(it);
         let untried = |it: &&OutcomeView| is_unseen(&it.holding) && !was_tried(&it.holding);
         outcomes.iter().filter(untried).filter_map(ReconcileView::of_failed).for_each(|view| self.show(view));
-        let outcomes = known.record.outcomes(outcomes, entries);
+        let noted = |it: OutcomeView| match it.outcome {
+            ProvisioningOutcome::Revoked { still_held, .. } => {
+                let note = notes.get(&it.holding).cloned();
+                OutcomeView { outcome: ProvisioningOutcome::Revoked { still_held, note }, ..it }
+            }
+            _ => it,
+        };
+        let outcomes = known.record.outcomes(outcomes.into_iter().map(noted).collect(), entries);
         let was: BTreeSet<String> = known.record.drift.iter().map(key_of).collect();
         let is_news = drift.as_ref().is_some_and(|drift| drift.iter().map(key_of).collect::<BTreeSet<_>>() != was);
         if outcomes.is_empty() && !is_news {

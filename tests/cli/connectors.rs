@@ -372,6 +372,72 @@ fn what_a_list_hid_was_there_before_and_what_a_killed_run_gave_was_not() {
     doors.verify();
 }
 
+/// What a test can't give can be somebody else's, such as bob's in a directory that takes BOB for bob.
+#[test]
+fn a_test_takes_back_only_what_it_gave() {
+    let doors = Doors::new(NORTH);
+    let text = "#!/bin/sh\nwhile read -r line; do echo \"$line\" >>\"$1\"; case $line in
+         *'\"list\"'*) echo '{\"holds\":[]}' ;; *'\"grant\"'*) echo 'ANSWER' ;; *) echo '{\"done\":{}}' ;; esac; done\n";
+    doors.configure(&doors.connector("doors", &["refuses", "seen"]));
+    for answer in [r#"{"failed":"there is no login BOB, but bob"}"#, r#"{"done":{"was_there":true}}"#] {
+        doors.program("refuses", &text.replace("ANSWER", answer));
+        doors.world.run("root", &["connector", "test", "doors", "--login", "BOB", "door=north"]).exits(1);
+        doors.fix();
+        let seen = fs::read_to_string(doors.path("seen")).unwrap();
+        assert!(seen.contains("grant") && !seen.contains("revoke"), "{seen}");
+    }
+}
+
+#[test]
+fn what_a_revoke_does_not_reach_is_said() {
+    let doors = Doors::new(NORTH);
+    let note = "2 processes keep the group";
+    let text = format!(
+        "#!/bin/sh\nwhile read -r line; do printf '%s\\n' \"$line\" | {} \"$1\"; case $line in
+         *'\"revoke\"'*) echo '{{\"done\":{{\"note\":\"{note}\"}}}}' ;; *'\"grant\"'*) echo '{{\"done\":{{}}}}' ;; esac; done\n",
+        doors.file("doors")
+    );
+    doors.program("logged", &text);
+    let config = doors.connector("doors", &["logged", "allowed"]);
+    let revoked = || {
+        doors.configure(&config);
+        let id = doors.world.grant("bob", "target:orders-db", "alice", &[]);
+        doors.becomes("allowed", &["bob north"]);
+        doors.fix().ok();
+        // Without the configuration, so that nothing runs in the background.
+        doors.configure("");
+        doors.world.run("alice", &["revoke", &id]).ok();
+        doors.configure(&config);
+    };
+    revoked();
+    let (code, rows) = doors.rows(&["--fix"]);
+    assert_eq!(code, 0);
+    shows(&rows[0], &json!({ "state": "revoked", "login": "bob", "error": null, "note": note }));
+    revoked();
+    doors.fix().ok().says(note);
+    let recorded = doors.recorded();
+    let gone: Vec<&Value> = recorded
+        .iter()
+        .filter(|(action, _)| action == "grant.deprovisioned")
+        .map(|(_, detail)| &detail["note"])
+        .collect();
+    assert_eq!(gone, [note, note]);
+    doors.world.run("olivia", &["audit"]).ok().says(note);
+    doors.verify();
+}
+
+/// Some shells take a backslash in what `echo` prints for more than a backslash.
+#[test]
+fn the_documented_connector_takes_each_login_as_it_is() {
+    let doors = Doors::new(NORTH);
+    doors.configure(&doors.connector("doors", &["doors", "allowed"]));
+    for login in ["CORP\\nancy", "x\\nalice", "-n", "a\\c"] {
+        let login = format!("--login={login}");
+        doors.world.run("root", &["connector", "test", "doors", &login, "door=north"]).ok();
+        assert_eq!(fs::read_to_string(doors.path("allowed")).unwrap(), "");
+    }
+}
+
 #[test]
 fn a_connector_that_says_of_what_it_gives_that_it_was_there_fails_the_test() {
     let doors = Doors::new(NORTH);
