@@ -82,6 +82,14 @@ impl Doors {
         assert_eq!(self.held(file), expected);
     }
 
+    /// Waits for the run that the change of the team started: it has read the configuration, and what was due then.
+    fn settle(&self) {
+        let until = Instant::now() + Duration::from_secs(30);
+        while self.held("doors.log").is_empty() && Instant::now() < until {
+            sleep(Duration::from_millis(20));
+        }
+    }
+
     fn fix(&self) -> Ran {
         self.world.run("root", &["reconcile", "--fix"])
     }
@@ -714,6 +722,7 @@ fn what_can_not_be_listed_is_taken_back_and_holds_up_no_other() {
 fn bindings_that_the_machine_does_not_allow_give_nothing() {
     let team = format!("{}{}", NORTH.replace("north", "vault"), ALSO_NORTH.replace("doors", "windows"));
     let doors = Doors::new(&team);
+    doors.settle();
     let config = doors.connector("doors", &["logged", "allowed"]).replace("[\"*\"]", "[\"north\", \"lab-*\"]");
     doors.configure(&config);
     let vault = doors.world.grant("bob", "target:orders-db", "alice", &[]);
@@ -904,11 +913,8 @@ fn two_reconcilers_at_once_do_each_thing_once() {
 #[test]
 fn a_watching_reconciler_follows_the_log() {
     let doors = Doors::new(NORTH);
-    // The run that the change of the team started would say what the watching one should.
-    let until = Instant::now() + Duration::from_secs(30);
-    while doors.held("doors.log").is_empty() && Instant::now() < until {
-        sleep(Duration::from_millis(20));
-    }
+    // The other run would say what the watching one should.
+    doors.settle();
     doors.fix().ok();
     let mut watch = doors.world.command("root", &["reconcile", "--fix", "--watch"]);
     let output = fs::File::create(doors.path("watch.out")).unwrap();
