@@ -113,7 +113,7 @@ fn row(view: &ReconcileView) -> Vec<Shown> {
         view.login.as_ref().map(|login| line(login.as_str()).into_owned()).unwrap_or_default().into(),
         what(view).into(),
         requests.join(", ").into(),
-        line(view.error.as_deref().unwrap_or_default()).into_owned().into(),
+        line(view.error.as_deref().or(view.note.as_deref()).unwrap_or_default()).into_owned().into(),
     ]
 }
 
@@ -132,8 +132,8 @@ pub fn in_words(view: &ReconcileView) -> String {
     if !view.requests.is_empty() {
         words = format!("{words} ({})", requests(&view.requests));
     }
-    match &view.error {
-        Some(error) => format!("{words}: {error}"),
+    match view.error.as_ref().or(view.note.as_ref()) {
+        Some(why) => format!("{words}: {why}"),
         None => words,
     }
 }

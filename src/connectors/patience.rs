@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::NotDone;
+
 /// The time limit of the run, in seconds. The reconciler sets it.
 pub const TIME_LIMIT: &str = "ACCESS_TIMEOUT";
 /// Without it.
@@ -21,6 +23,11 @@ impl Patience {
         let limit = std::env::var(TIME_LIMIT).ok().and_then(|seconds| seconds.parse().ok());
         let limit = limit.map_or(DEFAULT, Duration::from_secs);
         Patience { until: Instant::now() + limit * 3 / 4 }
+    }
+
+    /// A list of many pages ends in time too.
+    pub fn check(self) -> Result<(), NotDone> {
+        if Instant::now() < self.until { Ok(()) } else { Err(NotDone::Later("the service takes too long".to_owned())) }
     }
 
     /// The pauses between the tries of one act. The last has no pause after it.

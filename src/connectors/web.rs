@@ -13,6 +13,8 @@ use crate::tls;
 
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(10);
+/// After so many requests without an answer it counts as down. One alone can be about one group.
+const SILENT: u32 = 2;
 /// The longest answer: 16 MiB.
 const LONGEST: u64 = 16 << 20;
 
@@ -21,13 +23,16 @@ pub struct Website {
     agent: Agent,
     /// Without a slash at its end.
     pub base: String,
+    /// How many requests in a row got no answer.
+    silent: u32,
     /// Set when it could not be reached. The other operations of this run then do not try for as long again.
     down: Option<NotDone>,
 }
 
 impl Website {
     pub fn new(url: &str, allow_plain: bool, ca_file: Option<&Path>) -> Result<Website, Failure> {
-        let usage = |why: &str| Err(Failure::new(Kind::Usage, format!("--url {why}: {url}")));
+        // The URL is not repeated: it may have a password, and members read this.
+        let usage = |why: &str| Err(Failure::new(Kind::Usage, format!("--url {why}")));
         let Ok(parsed) = url.parse::<ureq::http::Uri>() else { return usage("is not valid") };
         let encrypted = match parsed.scheme_str() {
             Some("https") => true,
@@ -36,11 +41,11 @@ impl Website {
             Some(_) | None => return usage("begins with https://"),
         };
         if parsed.query().is_some() || parsed.authority().is_none_or(|authority| authority.as_str().contains('@')) {
-            return usage("is not valid");
+            return usage("is not valid: it may have no user, password or query");
         }
         let trusted = if encrypted { tls::trusted(ca_file)? } else { Vec::new() };
         let agent = http_client::open(&trusted, Some(LIMIT));
-        Ok(Website { agent, base: url.trim_end_matches('/').to_owned(), down: None })
+        Ok(Website { agent, base: url.trim_end_matches('/').to_owned(), silent: 0, down: None })
     }
 
     /// Sends a request. Returns the status and the text.
@@ -51,15 +56,27 @@ impl Website {
         if let Some(why) = &self.down {
             return Err(why.clone());
         }
-        let answer = send(&self.agent, &self.base).and_then(|mut response| {
-            let text = response.body_mut().with_config().limit(LONGEST).read_to_string()?;
-            Ok((response.status().as_u16(), text))
-        });
-        answer.map_err(|error| {
-            let why = unreachable(&error);
+        let mut response = send(&self.agent, &self.base).map_err(|error| self.missed(&error))?;
+        let text = response.body_mut().with_config().limit(LONGEST).read_to_string();
+        match text {
+            Ok(text) => {
+                self.silent = 0;
+                Ok((response.status().as_u16(), text))
+            }
+            Err(error @ ureq::Error::Timeout(_)) => Err(self.missed(&error)),
+            // It answers, if with nothing of use.
+            Err(error) => Err(unreachable(&error)),
+        }
+    }
+
+    /// No answer came.
+    fn missed(&mut self, error: &ureq::Error) -> NotDone {
+        let why = unreachable(error);
+        self.silent += 1;
+        if self.silent >= SILENT {
             self.down = Some(why.clone());
-            why
-        })
+        }
+        why
     }
 }
 

@@ -287,13 +287,11 @@ fn provisioned(event: &Event) -> String {
             let (who, what, by) = what(provision);
             format!("{who} got {what} ({by})")
         }
-        Event::GrantDeprovisioned(Deprovisioned { provision, still_held: false }) => {
+        Event::GrantDeprovisioned(Deprovisioned { provision, still_held, note }) => {
             let (who, what, by) = what(provision);
-            format!("{who} no longer has {what} ({by})")
-        }
-        Event::GrantDeprovisioned(Deprovisioned { provision, still_held: true }) => {
-            let (who, what, by) = what(provision);
-            format!("{who} no longer has {what} by this, but still has it otherwise ({by})")
+            let otherwise = if *still_held { " by this, but still has it otherwise" } else { "" };
+            let note = note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+            format!("{who} no longer has {what}{otherwise} ({by}){note}")
         }
         Event::ProvisioningFailed(Failed { provision, operation: ProvisioningOperation::Grant, why }) => {
             let (who, what, by) = what(provision);

@@ -54,9 +54,11 @@ pub enum Drift {
 #[serde(rename_all = "snake_case")]
 pub enum ProvisioningOutcome {
     Granted,
-    /// `still_held`: by another grant, or because it was there before.
+    /// `still_held`: by another grant, or because it was there before. `note`: what the connector says that this does not reach.
     Revoked {
         still_held: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
     },
     GrantFailed {
         why: String,
@@ -150,13 +152,16 @@ impl Drift {
     }
 }
 
-/// Something was taken back. `still_held`: the login still has it, by another grant or from before.
+/// Something was taken back. `still_held`: the login still has it, by another grant or from before. `note`: what the connector says
+/// that this does not reach, such as open sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deprovisioned {
     #[serde(flatten)]
     pub provision: ProvisionedAccess,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub still_held: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// Something could not be given or taken back.

@@ -36,8 +36,9 @@ fn event(provision: ProvisionedAccess, outcome: ProvisioningOutcome) -> Event {
         |operation, why: &str, provision| Event::ProvisioningFailed(Failed { provision, operation, why: bounded(why) });
     match outcome {
         ProvisioningOutcome::Granted => Event::GrantProvisioned(provision),
-        ProvisioningOutcome::Revoked { still_held } => {
-            Event::GrantDeprovisioned(Deprovisioned { provision, still_held })
+        ProvisioningOutcome::Revoked { still_held, note } => {
+            let note = note.map(|note| bounded(&note));
+            Event::GrantDeprovisioned(Deprovisioned { provision, still_held, note })
         }
         ProvisioningOutcome::GrantFailed { why } => failed(ProvisioningOperation::Grant, &why, provision),
         ProvisioningOutcome::RevokeFailed { why } => failed(ProvisioningOperation::Revoke, &why, provision),

@@ -16,46 +16,54 @@ use crate::domain::binding::{Holding, Parameters};
 pub struct SystemHoldings {
     pub found: FoundHoldings,
     pub unseen: Unseen,
+    /// Why nothing could be listed.
+    pub failure: Option<String>,
 }
 
 impl SystemHoldings {
     pub fn is_seen(&self, holding: &Holding) -> bool {
         !self.unseen.contains_key(&holding.parameters)
     }
+
+    /// Nothing could be listed.
+    fn failed(parameters: &BTreeSet<Parameters>, why: String) -> SystemHoldings {
+        let unseen = parameters.iter().map(|one| (one.clone(), why.clone())).collect();
+        SystemHoldings { found: FoundHoldings::new(), unseen, failure: Some(why) }
+    }
 }
 
 impl SystemRun<'_> {
-    pub fn list(&self, lock: &SystemLock, parameters: &BTreeSet<Parameters>) -> Result<SystemHoldings, String> {
+    pub fn list(&self, lock: &SystemLock, parameters: &BTreeSet<Parameters>) -> SystemHoldings {
         let connector = match self.connector {
             // Nothing was ever given there, and a binding that names it is refused as such.
-            None if parameters.is_empty() => return Ok(SystemHoldings::default()),
-            None => return Err(format!("no connector {} is configured on this machine", self.name)),
+            None if parameters.is_empty() => return SystemHoldings::default(),
+            None => {
+                let why = format!("no connector {} is configured on this machine", self.name);
+                return SystemHoldings::failed(parameters, why);
+            }
             Some(connector) => connector,
         };
         if parameters.is_empty() {
-            return Ok(SystemHoldings::default());
+            return SystemHoldings::default();
         }
         let operation = Operation::List { parameters: parameters.iter().cloned().collect() };
         let mut answers = program::run(connector, &[operation], |group| lock.note(group));
         lock.forget();
-        match answers.pop() {
-            Some(Ok(ConnectorAnswer::Failed(why))) if parameters.len() > 1 => {
-                self.list_each(connector, lock, parameters).ok_or(why)
-            }
-            answer => {
-                let found = self.listed(parameters, answer)?;
-                Ok(SystemHoldings { found, unseen: Unseen::new() })
-            }
+        match self.listed(parameters, answers.pop()) {
+            Ok(found) => SystemHoldings { found, ..SystemHoldings::default() },
+            Err(why) if parameters.len() > 1 => self.list_each(connector, lock, parameters, why),
+            Err(why) => SystemHoldings::failed(parameters, why),
         }
     }
 
-    /// Asks for each set separately, so that one which the system does not know hides no other. None: none can be listed.
+    /// Asks for each set separately, so that one which the system can't list hides no other. `why`: what it said to all.
     fn list_each(
         &self,
         connector: &Connector,
         lock: &SystemLock,
         parameters: &BTreeSet<Parameters>,
-    ) -> Option<SystemHoldings> {
+        why: String,
+    ) -> SystemHoldings {
         let operation = |one: &Parameters| Operation::List { parameters: vec![one.clone()] };
         let operations: Vec<Operation> = parameters.iter().map(operation).collect();
         let answers = program::run(connector, &operations, |group| lock.note(group));
@@ -69,7 +77,8 @@ impl SystemRun<'_> {
                 }
             }
         }
-        (listed.unseen.len() < parameters.len()).then_some(listed)
+        listed.failure = (listed.unseen.len() == parameters.len()).then_some(why);
+        listed
     }
 
     pub fn listed(&self, parameters: &BTreeSet<Parameters>, answer: Option<Answered>) -> Result<FoundHoldings, String> {

@@ -331,18 +331,18 @@ impl Aftermath<'_> {
             let outcome = match (self.failure(holding), self.is_found(holding)) {
                 // It was never given, so there is nothing to take back.
                 (_, None | Some(false)) if row.state == RecordedState::GrantFailed && ours.is_none() => {
-                    ProvisioningOutcome::Revoked { still_held: false }
+                    ProvisioningOutcome::Revoked { still_held: false, note: None }
                 }
                 // Something else gives it as well, so it is not to be taken away.
                 (_, found) if wanted.is_some() && found != Some(false) => {
-                    ProvisioningOutcome::Revoked { still_held: true }
+                    ProvisioningOutcome::Revoked { still_held: true, note: None }
                 }
                 (Some(why), found) if found != Some(false) || is_unconfirmed => {
                     ProvisioningOutcome::RevokeFailed { why }
                 }
                 (None, Some(false)) if is_unconfirmed => continue,
-                (_, Some(false)) => ProvisioningOutcome::Revoked { still_held: false },
-                (None, Some(true)) if ours.is_none() => ProvisioningOutcome::Revoked { still_held: true },
+                (_, Some(false)) => ProvisioningOutcome::Revoked { still_held: false, note: None },
+                (None, Some(true)) if ours.is_none() => ProvisioningOutcome::Revoked { still_held: true, note: None },
                 _ => continue,
             };
             add(holding, row.request, outcome);

@@ -413,7 +413,7 @@ mod tests {
         let (granted, failed) = (Some(RecordedState::Granted), Some(RecordedState::RevokeFailed));
         let grant_failed = |why: &str| vec![ProvisioningOutcome::GrantFailed { why: why.to_owned() }];
         let revoke_failed = |why: &str| vec![ProvisioningOutcome::RevokeFailed { why: why.to_owned() }];
-        let revoked = |still_held| vec![ProvisioningOutcome::Revoked { still_held }];
+        let revoked = |still_held| vec![ProvisioningOutcome::Revoked { still_held, note: None }];
         for (known, expected) in [
             (known(true, Some(true), Some(Granted), None), vec![ProvisioningOutcome::Granted]),
             (known(true, Some(true), Some(Before), None), vec![ProvisioningOutcome::Granted]),

@@ -50,7 +50,7 @@ impl SystemRecord {
         let former = self.former.iter().filter(is_ours).map(|row| OutcomeView {
             holding: row.holding.clone(),
             request: row.request,
-            outcome: ProvisioningOutcome::Revoked { still_held: true },
+            outcome: ProvisioningOutcome::Revoked { still_held: true, note: None },
         });
         let here =
             outcomes.into_iter().map(|outcome| OutcomeView { holding: outcome.holding.on(&self.host), ..outcome });

@@ -297,6 +297,7 @@ fn view(session: &TrackedSession, state: ReconcileState, error: Option<String>) 
         parameters: Some(Parameters::from([(key, resource)])),
         requests: Vec::new(),
         error,
+        note: None,
     })
 }
 

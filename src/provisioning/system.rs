@@ -10,19 +10,21 @@ use super::lease::{Calls, SystemJournal};
 use super::listing::SystemHoldings;
 use super::lock::{LockWait, NoLock, SystemLock};
 use super::plan::{
-    ActKind, Aftermath, Desired, Entries, Mismatch, Now, PlannedAct, SystemPlan, Unseen, conclude, plan,
+    ActKind, Aftermath, Desired, Entries, FoundHoldings, Mismatch, Now, PlannedAct, SystemPlan, conclude, plan,
 };
 use super::program;
 use super::record::SystemRecord;
 use super::view::{ReconcileState, ReconcileView};
 use crate::backend::Backend;
 use crate::config::Connector;
-use crate::connectors::protocol::Operation;
+use crate::connectors::protocol::{ConnectorAnswer, Operation};
 use crate::domain::binding::{Binding, Holding, ParameterValue, Parameters};
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
-use crate::protocol::{DesiredState, DesiredView, Drift, DriftView, OutcomeView, Position, RecordedState};
-use crate::store::{Journal, JournalChange};
+use crate::protocol::{
+    DesiredState, DesiredView, Drift, DriftView, OutcomeView, Position, ProvisioningOutcome, RecordedState,
+};
+use crate::store::{Journal, JournalChange, JournalState};
 
 /// How long to wait where another run waits already: it will do what this one would.
 const QUEUE: Duration = Duration::from_secs(10);
@@ -143,18 +145,10 @@ impl SystemRun<'_> {
             return Ok(true);
         }
         let parameters = self.parameters(&known, &entries);
-        let listed = match self.list(lock, &parameters) {
-            Ok(listed) => listed,
-            Err(why) => {
-                self.show(ReconcileView::of_system(self.name, ReconcileState::Unreachable, why.clone()));
-                self.show_refused(&known);
-                self.report(&known, None, &entries, &known.refused, Some(&why), &[])?;
-                return Ok(true);
-            }
-        };
+        let listed = self.list(lock, &parameters);
         let first = make_plan(&known, &listed, &entries);
-        self.show_refused(&known);
         self.show_unseen(&listed);
+        self.show_refused(&known);
         if !self.fix {
             first.differences.iter().for_each(|difference| self.show(ReconcileView::of_difference(difference)));
             return Ok(true);
@@ -166,9 +160,9 @@ impl SystemRun<'_> {
         }
         journal.change(&first.settled)?;
         self.show_unexplained(&first);
-        if first.acts.is_empty() {
+        if first.acts.is_empty() || self.connector.is_none() {
             let entries = journal.entries()?;
-            self.report(&known, Some(&listed), &entries, &known.refused, None, &first.differences)?;
+            self.report(&known, &listed, &entries, &known.refused, &BTreeMap::new(), &first.differences)?;
             return Ok(true);
         }
         self.carry_out(lock, journal, &first, &listed, &parameters)
@@ -199,15 +193,24 @@ impl SystemRun<'_> {
         journal.change(&dropped.iter().map(restored).collect::<Vec<_>>())?;
 
         let (answers, after) = self.act(lock, &acts, parameters, listed);
+        let mut notes = BTreeMap::new();
         let (mut changes, mut failures): (Vec<JournalChange>, _) = (Vec::new(), known.refused.clone());
         for (act, answer) in acts.iter().zip(&answers) {
-            let seen = after.as_ref().ok().filter(|after| after.is_seen(&act.holding));
-            let is_found = seen.map(|after| after.found.contains(&act.holding));
+            let is_found = after.is_seen(&act.holding).then(|| after.found.contains(&act.holding));
             let (entry, done) = conclude(act, is_found, answer, before.get(&act.holding));
+            let done = done.map_err(|why| match after.unseen.get(&act.holding.parameters) {
+                Some(unseen) if matches!(answer, Ok(ConnectorAnswer::Done { .. })) => format!("{why}: {unseen}"),
+                _ => why,
+            });
             changes.push((act.holding.clone(), entry));
+            let note = match answer {
+                Ok(ConnectorAnswer::Done { note, .. }) => note.as_ref(),
+                _ => None,
+            };
+            notes.extend(note.map(|note| (act.holding.clone(), note.clone())));
             // What was taken back to be safe was not there.
             if act.was_found || act.kind == ActKind::Grant || done.is_err() {
-                self.show(ReconcileView::of_act(act, done.as_ref().err().cloned()));
+                self.show(ReconcileView::of_act(act, done.as_ref().err().cloned(), note.cloned()));
             }
             if let Err(why) = done {
                 failures.insert(act.holding.clone(), why);
@@ -218,12 +221,11 @@ impl SystemRun<'_> {
         if !journal.conclude(&begun, &changes)? {
             return Ok(false);
         }
-        if let Err(why) = &after {
+        if let (Some(why), None) = (&after.failure, &listed.failure) {
             self.show(ReconcileView::of_system(self.name, ReconcileState::Unreachable, why.clone()));
         }
         let entries = journal.entries()?;
-        let why = after.as_ref().err().map(String::as_str);
-        self.report(&known, after.as_ref().ok(), &entries, &failures, why, &first.differences)?;
+        self.report(&known, &after, &entries, &failures, &notes, &first.differences)?;
         Ok(dropped.is_empty() && second.acts.len() == acts.len())
     }
 
@@ -281,49 +283,51 @@ impl SystemRun<'_> {
         acts: &[&PlannedAct],
         parameters: &BTreeSet<Parameters>,
         before: &SystemHoldings,
-    ) -> (Vec<Answered>, Result<SystemHoldings, String>) {
-        let Some(connector) = self.connector else { return (Vec::new(), Ok(SystemHoldings::default())) };
+    ) -> (Vec<Answered>, SystemHoldings) {
+        let Some(connector) = self.connector else { return (Vec::new(), SystemHoldings::default()) };
         // What could not be listed before would spoil the list.
         let seen = parameters.iter().filter(|one| !before.unseen.contains_key(*one)).cloned();
         let seen: BTreeSet<Parameters> = seen.collect();
         let mut operations: Vec<Operation> = acts.iter().map(|act| act.operation()).collect();
-        operations.push(Operation::List { parameters: seen.iter().cloned().collect() });
+        if !seen.is_empty() {
+            operations.push(Operation::List { parameters: seen.iter().cloned().collect() });
+        }
         let mut answers = program::run(connector, &operations, |group| lock.note(group));
         lock.forget();
-        let found = self.listed(&seen, answers.pop());
-        let mut after = found.map(|found| SystemHoldings { found, unseen: before.unseen.clone() });
-        if after.is_err() {
+        let found = if seen.is_empty() { Ok(FoundHoldings::new()) } else { self.listed(&seen, answers.pop()) };
+        let after = match found {
+            Ok(found) => SystemHoldings { found, unseen: before.unseen.clone(), failure: before.failure.clone() },
             // A program that was stopped at its time limit may answer when it has nothing else to do.
-            after = self.list(lock, parameters).map_err(|_| after.err().unwrap_or_default());
-        }
+            Err(_) => self.list(lock, parameters),
+        };
         (answers, after)
     }
 
-    /// Records how it is now. `failure`: why nothing could be done.
+    /// Records how it is now.
     fn report(
         &self,
         known: &Known,
-        listed: Option<&SystemHoldings>,
+        listed: &SystemHoldings,
         entries: &Entries,
         failures: &BTreeMap<Holding, String>,
-        failure: Option<&str>,
+        notes: &BTreeMap<Holding, String>,
         differences: &[Mismatch],
     ) -> Result<(), Failure> {
         // Another host may have the connector.
         if !self.fix || known.state.host.is_some() && self.connector.is_none() {
             return Ok(());
         }
-        let none = Unseen::new();
+        let failure = listed.failure.as_deref();
         let aftermath = Aftermath {
             desired: &known.all,
-            found: listed.map(|listed| &listed.found),
-            unseen: listed.map_or(&none, |listed| &listed.unseen),
+            found: failure.is_none().then_some(&listed.found),
+            unseen: &listed.unseen,
             journal: entries,
             recorded: &known.record.rows,
             failures,
             failure,
         };
-        let drift = listed.map(|listed| {
+        let drift = failure.is_none().then(|| {
             let real = differences.iter().filter(|difference| !difference.is_due);
             let real = real.map(|it| DriftView { drift: it.drift, holding: it.holding.clone() });
             // What could not be looked at is as it was.
@@ -331,9 +335,18 @@ impl SystemRun<'_> {
             real.chain(known.record.drift.iter().filter(hidden).cloned()).collect::<Vec<_>>()
         });
         let outcomes = aftermath.outcomes();
-        let untried = |it: &&OutcomeView| failure.is_some() || aftermath.unseen.contains_key(&it.holding.parameters);
+        let was_tried = |it: &Holding| failures.contains_key(it) && !known.refused.contains_key(it);
+        let is_unseen = |it: &Holding| failure.is_some() || !listed.is_seen(it);
+        let untried = |it: &&OutcomeView| is_unseen(&it.holding) && !was_tried(&it.holding);
         outcomes.iter().filter(untried).filter_map(ReconcileView::of_failed).for_each(|view| self.show(view));
-        let outcomes = known.record.outcomes(outcomes, entries);
+        let noted = |it: OutcomeView| match it.outcome {
+            ProvisioningOutcome::Revoked { still_held, .. } => {
+                let note = notes.get(&it.holding).cloned();
+                OutcomeView { outcome: ProvisioningOutcome::Revoked { still_held, note }, ..it }
+            }
+            _ => it,
+        };
+        let outcomes = known.record.outcomes(outcomes.into_iter().map(noted).collect(), entries);
         let was: BTreeSet<String> = known.record.drift.iter().map(key_of).collect();
         let is_news = drift.as_ref().is_some_and(|drift| drift.iter().map(key_of).collect::<BTreeSet<_>>() != was);
         if outcomes.is_empty() && !is_news {
@@ -361,6 +374,9 @@ impl SystemRun<'_> {
     }
 
     fn show_unseen(&self, listed: &SystemHoldings) {
+        if let Some(why) = &listed.failure {
+            return self.show(ReconcileView::of_system(self.name, ReconcileState::Unreachable, why.clone()));
+        }
         for (parameters, why) in &listed.unseen {
             let view = ReconcileView::of_system(self.name, ReconcileState::Unreachable, why.clone());
             self.show(ReconcileView { parameters: Some(parameters.clone()), ..view });
@@ -397,7 +413,7 @@ fn merged(rows: impl Iterator<Item = DesiredView>) -> Desired {
     desired
 }
 
-/// The plan for what could be listed.
+/// The plan. Where nothing could be listed, nothing is given, and what access gave is taken back: that does not depend on the list.
 fn make_plan(known: &Known, listed: &SystemHoldings, entries: &Entries) -> SystemPlan {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let nonce = format!("{nanos:x}-{}", std::process::id());
@@ -408,7 +424,10 @@ fn make_plan(known: &Known, listed: &SystemHoldings, entries: &Entries) -> Syste
     };
     let (mut desired, mut entries) = (known.allowed.clone(), entries.clone());
     desired.retain(|holding, _| listed.is_seen(holding));
-    entries.retain(|holding, _| listed.is_seen(holding));
+    entries.retain(|holding, entry| {
+        let is_ours_and_over = entry.state != JournalState::Before && !known.allowed.contains_key(holding);
+        listed.is_seen(holding) || is_ours_and_over
+    });
     let now = Now { now: known.state.now, nonce: &nonce, end_sessions: &end_sessions };
     let mut plan = plan(&desired, &listed.found, &entries, &now);
     if !known.may_give {

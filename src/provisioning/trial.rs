@@ -80,14 +80,15 @@ pub fn try_out(
         };
         journal.change(&[(holding.clone(), Some(entry))])?;
     }
-    let done = trial.cycle();
-    let is_gone = trial.holders().is_ok_and(|holders| !holders.contains(&trial.holder()));
+    let given = trial.cycle();
+    // What was not given must not be taken back: it can be somebody else's.
+    let is_gone = matches!(given, Ok(false)) || trial.holders().is_ok_and(|holders| !holders.contains(&trial.holder()));
     if is_gone && !entries.contains_key(&holding) {
         journal.change(&[(holding, None)])?;
     }
     let failed = trial.failed;
     end_strays(&others);
-    done.map(|()| !failed)
+    given.map(|_| !failed)
 }
 
 fn key(act: &str) -> String {
@@ -143,7 +144,8 @@ impl Trial<'_> {
         self.step("list again", again)
     }
 
-    fn cycle(&mut self) -> Result<(), Failure> {
+    /// Gives it and takes it back. Returns whether it was given, or may have been.
+    fn cycle(&mut self) -> Result<bool, Failure> {
         let provision = |key| Provision {
             login: self.login.clone(),
             parameters: self.parameters.clone(),
@@ -160,7 +162,10 @@ impl Trial<'_> {
             ("revoke again", Operation::Revoke(revoke), false),
         ];
         for (step, operation, is_held) in steps {
-            let done = match self.run(operation) {
+            let answer = self.run(operation);
+            let was_not_given = step == "grant"
+                && matches!(answer, Ok(ConnectorAnswer::Failed(_) | ConnectorAnswer::Done { was_there: true, .. }));
+            let done = match answer {
                 // What it says was there would never be taken back.
                 Ok(ConnectorAnswer::Done { was_there: true, .. }) if step == "grant" => {
                     Err("it says that this was there before, and did not list it".to_owned())
@@ -170,6 +175,9 @@ impl Trial<'_> {
                 Ok(ConnectorAnswer::Holds(_)) => Err("it answered with a list".to_owned()),
             };
             self.step(step, done)?;
+            if was_not_given {
+                return Ok(false);
+            }
             let listed = self.holders().and_then(|holders| match (holders.contains(&self.holder()), is_held) {
                 (true, false) => Err(format!("{} is still listed after `{step}`", self.login)),
                 (false, true) => Err(format!("{} is not listed after `{step}`", self.login)),
@@ -177,7 +185,7 @@ impl Trial<'_> {
             });
             self.step(&format!("list after {step}"), listed)?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 

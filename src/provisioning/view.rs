@@ -20,6 +20,8 @@ pub struct ReconcileView {
     pub requests: Vec<RequestId>,
     /// Why it failed or is refused.
     pub error: Option<String>,
+    /// What the connector says that an act does not reach, such as open sessions.
+    pub note: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +96,7 @@ impl ReconcileView {
             parameters: None,
             requests: Vec::new(),
             error: Some(error),
+            note: None,
         }
     }
 
@@ -109,10 +112,11 @@ impl ReconcileView {
             parameters: Some(difference.holding.parameters.clone()),
             requests: difference.requests.clone(),
             error: None,
+            note: None,
         }
     }
 
-    pub fn of_act(act: &PlannedAct, error: Option<String>) -> ReconcileView {
+    pub fn of_act(act: &PlannedAct, error: Option<String>, note: Option<String>) -> ReconcileView {
         ReconcileView {
             connector: act.holding.connector.clone(),
             state: match (act.kind, &error) {
@@ -125,6 +129,7 @@ impl ReconcileView {
             parameters: Some(act.holding.parameters.clone()),
             requests: act.intent.requests.clone(),
             error,
+            note,
         }
     }
 
@@ -142,6 +147,7 @@ impl ReconcileView {
             parameters: Some(outcome.holding.parameters.clone()),
             requests: outcome.request.into_iter().collect(),
             error: Some(why.clone()),
+            note: None,
         })
     }
 
@@ -153,6 +159,7 @@ impl ReconcileView {
             parameters: Some(binding.parameters.clone()),
             requests: Vec::new(),
             error: Some(format!("{why} (the binding of {})", binding.resource)),
+            note: None,
         }
     }
 }

@@ -290,8 +290,9 @@ impl Slot {
 
     fn start(&mut self, name: &Name, command: &dyn Fn(&Name) -> Command) {
         let waits = self.not_before.is_some_and(|time| Instant::now() < time);
-        // A system that can't be reached is left alone for a while. One in which something else failed is not.
-        let is_down = self.said.iter().any(|row| row.state == ReconcileState::Unreachable);
+        // A system that can't be reached is left alone for a while. One in which something else failed is not, such as the list for
+        // one binding.
+        let is_down = self.said.iter().any(|row| row.state == ReconcileState::Unreachable && row.parameters.is_none());
         let is_wanted = match self.due {
             Some(Due::Now) => true,
             Some(Due::Rested) => self.began.as_ref().is_none_or(|(began, _)| began.elapsed() >= REST),

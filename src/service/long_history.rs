@@ -213,7 +213,7 @@ fn certified(n: i64, at_unix: i64) -> Draft {
 }
 
 fn deprovisioned(n: i64) -> Draft {
-    let event = Event::GrantDeprovisioned(Deprovisioned { provision: provision(n), still_held: false });
+    let event = Event::GrantDeprovisioned(Deprovisioned { provision: provision(n), still_held: false, note: None });
     Draft { event, recipients: Vec::new() }
 }
 

@@ -96,7 +96,7 @@ pub fn granted(login: &str, request: i64) -> OutcomeView {
 }
 
 pub fn revoked(login: &str, request: i64) -> OutcomeView {
-    outcome(login, Some(request), ProvisioningOutcome::Revoked { still_held: false })
+    outcome(login, Some(request), ProvisioningOutcome::Revoked { still_held: false, note: None })
 }
 
 pub fn grant_failed(login: &str, request: i64, why: &str) -> OutcomeView {
@@ -508,7 +508,10 @@ fn a_failed_revoke_makes_expire_exit_1_and_says_who_still_has_what() {
     assert!(examined.out.contains("bob STILL HAS role=orders_rw in orders-pg (request 1)"), "{examined:?}");
     let listed = world.run("alice", &["list"]).ok();
     assert!(listed.err.contains("zoe STILL HAS role=orders_rw in orders-pg: down too"), "{listed:?}");
-    record(&world, vec![revoked("bob", 1), outcome("zoe", None, ProvisioningOutcome::Revoked { still_held: true })]);
+    record(
+        &world,
+        vec![revoked("bob", 1), outcome("zoe", None, ProvisioningOutcome::Revoked { still_held: true, note: None })],
+    );
     let expired = world.run("root", &["expire", "--json"]).ok().json();
     assert_eq!(expired["failed_revokes"], json!([]));
 }

@@ -14,7 +14,7 @@ use crate::postgres_cluster::Cluster;
 use crate::{Connector, act, assert_done, assert_says, certificates, free_port, list, private_file, wait_until};
 
 /// Serves each connection with this, on a thread that ends with the tests. Returns the port.
-fn serve(each: impl Fn(TcpStream) + Send + 'static) -> u16 {
+pub fn serve(each: impl Fn(TcpStream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || listener.incoming().flatten().for_each(each));
@@ -22,7 +22,7 @@ fn serve(each: impl Fn(TcpStream) + Send + 'static) -> u16 {
 }
 
 /// A service on the web that answers every request with these bytes, and then closes the connection.
-fn website(answer: Vec<u8>) -> u16 {
+pub fn website(answer: Vec<u8>) -> u16 {
     serve(move |mut stream| {
         let mut request = [0; 65536];
         let _ = stream.read(&mut request);
@@ -30,17 +30,18 @@ fn website(answer: Vec<u8>) -> u16 {
     })
 }
 
-fn ok(body: &[u8]) -> Vec<u8> {
-    [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat()
+pub fn ok(body: &[u8]) -> Vec<u8> {
+    [format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body]
+        .concat()
 }
 
-fn scim(port: u16, folder: &std::path::Path) -> Connector {
+pub fn scim(port: u16, folder: &std::path::Path) -> Connector {
     let token = private_file(&folder.join("token"), "sesame");
     let url = format!("http://127.0.0.1:{port}");
     Connector::new(&["scim", "--url", &url, "--allow-plain", "--token-file", token.to_str().unwrap()])
 }
 
-fn aws(port: u16, folder: &std::path::Path) -> Connector {
+pub fn aws(port: u16, folder: &std::path::Path) -> Connector {
     let text = "[default]\naws_access_key_id = x\naws_secret_access_key = y\n";
     let file = private_file(&folder.join("credentials"), text);
     let url = format!("http://127.0.0.1:{port}");
@@ -48,13 +49,13 @@ fn aws(port: u16, folder: &std::path::Path) -> Connector {
 }
 
 /// IAM Identity Center, in the place of IAM.
-fn center(port: u16, folder: &std::path::Path) -> Connector {
+pub fn center(port: u16, folder: &std::path::Path) -> Connector {
     let Connector(mut words) = aws(port, folder);
     words[0] = "aws-identity-center".to_owned();
     Connector(words).and(&["--region", "us-east-1"])
 }
 
-fn assignment(operation: &str) -> Value {
+pub fn assignment(operation: &str) -> Value {
     let mut act = act(operation, "bob", "account", "123456789012");
     act["parameters"]["permission-set"] = "arn:aws:sso:::permissionSet/ssoins-x/ps-x".into();
     act
@@ -110,7 +111,8 @@ fn a_service_whose_certificate_is_not_trusted_is_a_failure() {
 #[test]
 fn a_service_that_gives_only_a_part_of_a_list_is_a_failure() {
     let folder = tempfile::tempdir().unwrap();
-    let body: Value = json!({ "totalResults": 2, "itemsPerPage": 1, "startIndex": 1,
+    // Also a group of that id.
+    let body: Value = json!({ "id": "other", "totalResults": 2, "itemsPerPage": 1, "startIndex": 1,
         "Resources": [{ "id": "1", "displayName": "Orders", "userName": "Bob" }] });
     let connector = scim(website(ok(body.to_string().as_bytes())), folder.path());
     for operation in
@@ -119,7 +121,7 @@ fn a_service_that_gives_only_a_part_of_a_list_is_a_failure() {
         assert_says(&connector.one(operation), "failed", "returns 1 of 2");
     }
     // A group that says that there is more, and not where. A page that names itself as the next.
-    let group = "<GetGroupResult><UserName>bob</UserName><IsTruncated>true</IsTruncated></GetGroupResult>";
+    let group = "<GetGroupResponse><UserName>bob</UserName><IsTruncated>true</IsTruncated></GetGroupResponse>";
     let again = group.replace("<IsTr", "<Marker>1</Marker><IsTr");
     for body in [group, &again] {
         let connector = aws(website(ok(body.as_bytes())), folder.path());

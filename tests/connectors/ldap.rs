@@ -69,6 +69,14 @@ fn a_login_in_another_case_is_another_person() {
     let dn = "UID=BOB, ou=People,dc=example,dc=com";
     directory.modify(&format!("dn: {ORDERS}\nchangetype: modify\nadd: member\nmember: {dn}\n"));
     assert_eq!(holders(&connector.one(list("group", &[ORDERS]))), ["bob"]);
+    // What is bob's is not taken for BOB's.
+    assert_says(&connector.one(revoke("BOB")), "failed", "no login BOB, but bob");
+    // In another form of Unicode it is another login too.
+    assert_done(&connector.one(grant("sélect")));
+    for answer in connector.run(&[grant("se\u{301}lect"), revoke("se\u{301}lect")]) {
+        assert!(answer.get("failed").is_some(), "{answer}");
+    }
+    assert!(directory.can_read("sélect") && directory.can_read("bob"));
     assert_done(&connector.one(revoke("bob")));
     assert!(!directory.can_read("bob"));
 }
@@ -143,6 +151,17 @@ fn what_the_connector_may_not_see_is_a_failure() {
     let reader = directory.connector_as("cn=reader,dc=example,dc=com").and(&LOGIN_DN);
     assert_says(&reader.one(grant("bob")), "failed", "insufficientAccessRights");
     assert_says(&reader.one(revoke("bob")), "failed", "insufficientAccessRights");
+}
+
+/// Such as one of another directory.
+#[test]
+fn a_member_that_can_not_be_looked_at_hides_no_other() {
+    let directory = Directory::with("referral ldap://elsewhere.example\n");
+    let connector = directory.connector();
+    directory.modify(&format!("dn: {ORDERS}\nchangetype: modify\nadd: member\nmember: uid=eve,dc=other\n"));
+    assert_done(&connector.one(grant("bob")));
+    let connector = connector.and(&["--empty-member", "cn=nobody"]);
+    assert_eq!(holders(&connector.one(list("group", &[ORDERS]))), ["bob", "dn=uid=eve;dc=other"]);
 }
 
 /// A directory with the overlay refint moves the membership with the person.
@@ -282,6 +301,9 @@ fn arguments_that_are_wrong() {
         (&["--url", "ldaps://"], "names no host"),
         (&["--url", "ldaps://:636"], "names no host"),
         (&["--url", "http://x"], "begins with"),
+        (&["--url", "ldaps://cn=admin:hunter2@x"], "has a user"),
+        (&["--url", "https://admin:hunter2@x"], "--url"),
+        (&["--url", "admin:hunter2@x"], "--url"),
         (&["--url", "ldaps://x", "--starttls"], "--starttls"),
         (&["--url", "ldaps://x", "--attribute", "a;b"], "--attribute"),
         (&["--url", "ldaps://x", "--entry-class", "a b"], "--entry-class"),
@@ -295,7 +317,7 @@ fn arguments_that_are_wrong() {
             connector = connector.and(&LOGIN_DN);
         }
         let said = connector.refuses();
-        assert!(said.contains(says), "{said}");
+        assert!(said.contains(says) && !said.contains("hunter2"), "{said}");
     }
     let said = Connector::new(&["ldap", "--url", "ldaps://x"]).and(&LOGIN_DN).refuses();
     assert!(said.contains("--bind-dn and --password-file are missing"), "{said}");

@@ -159,6 +159,9 @@ fn odd_logins_and_containers() {
     assert_eq!(listed(&connector), logins);
     assert_says(&connector.one(grant_for("zoe", 600)), "failed", "no login zoe, but Zoe");
     assert_says(&connector.one(grant_for("erin", 600)), "failed", "there is no entry uid=erin");
+    // What is Zoe's is not taken for zoe's.
+    assert_says(&connector.one(revoke("zoe")), "failed", "is the entry of Zoe");
+    assert_eq!(listed(&connector), logins);
     // Without --login-dn people need no entry, but a directory still takes one name for the other.
     let alone = directory.connector_as("cn=access,dc=example,dc=com").and(&["--entry-class", "account"]);
     assert_done(&alone.one(grant_for("erin", 600)));

@@ -22,6 +22,7 @@ mod ldap_entries;
 mod leased;
 mod meanwhile;
 mod no_gap;
+mod odd_answers;
 mod postgres;
 mod postgres_cluster;
 mod postgres_faults;

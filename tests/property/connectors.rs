@@ -180,7 +180,7 @@ impl Run<'_> {
                 (false, Some(RecordedState::Granted)) if fails => {
                     (ProvisioningOutcome::RevokeFailed { why }, "provisioning.failed")
                 }
-                (false, _) => (ProvisioningOutcome::Revoked { still_held: false }, "grant.deprovisioned"),
+                (false, _) => (ProvisioningOutcome::Revoked { still_held: false, note: None }, "grant.deprovisioned"),
             };
             expected.push((action, request.map(|id| id.get())));
             outcomes.push(OutcomeView { holding: holding.clone(), request: *request, outcome });

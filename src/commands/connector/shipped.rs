@@ -4,6 +4,7 @@ use std::io::stdin;
 
 use anyhow::Result;
 use clap::Subcommand;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::super::app::App;
 use crate::connectors::aws_iam_group::AwsIamGroupArgs;
@@ -14,6 +15,9 @@ use crate::connectors::scim::ScimArgs;
 use crate::connectors::sudoers::{Sudoers, SudoersArgs};
 use crate::connectors::unix_group::{UnixGroup, UnixGroupArgs};
 use crate::connectors::{System, serve};
+
+/// The most memory that a connector may use: 1 GiB.
+const MEMORY: u64 = 1 << 30;
 
 #[derive(Debug, Subcommand)]
 pub enum Shipped {
@@ -38,6 +42,10 @@ impl Shipped {
             Shipped::AwsIamGroup(args) => Box::new(args.open()?),
             Shipped::AwsIdentityCenter(args) => Box::new(args.open()?),
         };
+        // The other side can send what it likes.
+        let (_, most) = getrlimit(Resource::RLIMIT_DATA).map_err(std::io::Error::from)?;
+        let most = most.min(MEMORY);
+        setrlimit(Resource::RLIMIT_DATA, most, most).map_err(std::io::Error::from)?;
         serve(&mut *system, stdin().lock(), app.printer.output())?;
         Ok(0)
     }

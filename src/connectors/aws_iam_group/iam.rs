@@ -19,7 +19,15 @@ impl Iam {
         let body = pairs.collect::<Vec<_>>().join("&");
         let answer = self.client.post(&mut self.endpoint, &[("content-type", FORM)], &body);
         let (status, text) = answer.map_err(AwsProblem::NotDone)?;
-        if status == 200 { Ok(text) } else { Err(problem(status, &text)) }
+        match status {
+            200 if text.contains(&format!("<{action}Response")) => Ok(text),
+            // Such as an error of something on the way.
+            200 => {
+                let why = format!("the service answers {action} with something else: check --url");
+                Err(AwsProblem::NotDone(NotDone::Later(why)))
+            }
+            _ => Err(problem(status, &text)),
+        }
     }
 }
 

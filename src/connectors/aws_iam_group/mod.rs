@@ -52,7 +52,7 @@ impl System for AwsIamGroup {
         for all in parameters {
             // Nobody holds parameters that no operation accepts.
             let Ok(group) = only(all, "group") else { continue };
-            for user in self.members(group)? {
+            for user in self.members(group)?.unwrap_or_default() {
                 let login = self.names.holder(&user);
                 holders.push(Holder { login, parameters: all.clone() });
             }
@@ -83,7 +83,12 @@ impl System for AwsIamGroup {
             Ok(_) => Ok(None),
             // The group, the user or the membership is not there.
             Err(AwsProblem::Missing(why)) => {
-                let members = self.members(group)?;
+                // A group that was renamed still has its members.
+                let gone = || {
+                    let why = "it may have another name, or these keys can't see it";
+                    NotDone::Later(format!("there is no group {group} now: {why}"))
+                };
+                let members = self.members(group)?.ok_or_else(gone)?;
                 if members.contains(&user) {
                     return Err(NotDone::Failed(why));
                 }
@@ -99,40 +104,42 @@ impl System for AwsIamGroup {
 /// How IAM says that a user is not there: `The user with name bob cannot be found.` Without it, only the membership is not.
 const NO_USER: &str = "the user with name";
 
+/// The most pages of a group. AWS has at most 5,000 users in an account.
+const PAGES: u32 = 50;
+
 impl AwsIamGroup {
     /// The members of a group, which one list finds for all grants of a run.
     fn known_members(&mut self, group: &str) -> Result<&BTreeSet<String>, NotDone> {
         if !self.members.contains_key(group) {
-            let members = self.members(group)?.into_iter().collect();
+            let members = self.members(group)?.into_iter().flatten().collect();
             self.members.insert(group.to_owned(), members);
         }
         Ok(self.members.entry(group.to_owned()).or_default())
     }
 
-    /// Empty if the group is gone.
-    fn members(&mut self, group: &str) -> Result<Vec<String>, NotDone> {
+    /// None: the group is gone.
+    fn members(&mut self, group: &str) -> Result<Option<Vec<String>>, NotDone> {
         let mut members = Vec::new();
         let mut marker: Option<String> = None;
-        loop {
+        for _ in 0..PAGES {
             let mut arguments = vec![("GroupName", group), ("MaxItems", "1000")];
             arguments.extend(marker.as_deref().map(|marker| ("Marker", marker)));
             let page = match self.iam.call("GetGroup", &arguments) {
                 Ok(page) => page,
-                Err(AwsProblem::Missing(_)) => return Ok(Vec::new()),
+                Err(AwsProblem::Missing(_)) => return Ok(None),
                 Err(AwsProblem::NotDone(why)) => return Err(why),
             };
-            if !page.contains("<GetGroupResult>") {
-                return Err(NotDone::Failed("the service answers without a group: check --url".to_owned()));
-            }
             members.extend(iam::elements(&page, "UserName"));
             if !iam::elements(&page, "IsTruncated").iter().any(|it| it == "true") {
-                return Ok(members);
+                return Ok(Some(members));
             }
             let next = iam::elements(&page, "Marker").pop();
             if next.is_none() || next == marker {
-                return Err(NotDone::Failed(format!("the service returns only a part of the group {group}")));
+                break;
             }
+            self.iam.client.patience().check()?;
             marker = next;
         }
+        Err(NotDone::Failed(format!("the service returns only a part of the group {group}")))
     }
 }

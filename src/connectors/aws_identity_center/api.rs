@@ -57,6 +57,8 @@ impl AssignmentChange {
 
 /// The most that one page holds.
 const PAGE: u64 = 100;
+/// The most pages of a list.
+const PAGES: u32 = 1000;
 
 impl IdentityCenterApi {
     pub fn new(client: AwsClient, sso: AwsEndpoint, store: AwsEndpoint, wanted: Option<String>) -> IdentityCenterApi {
@@ -179,7 +181,7 @@ impl IdentityCenterApi {
         body["MaxResults"] = PAGE.into();
         let mut all = Vec::new();
         let mut token = Value::Null;
-        loop {
+        for _ in 0..PAGES {
             let mut answer = call(&mut self.client, &mut self.sso, operation, &body)?;
             let Value::Array(page) = answer[key].take() else {
                 let why = format!("the service answers {operation} without {key}: check --url");
@@ -191,12 +193,14 @@ impl IdentityCenterApi {
                 return Ok(all);
             }
             if next == token {
-                let why = format!("the service returns only a part of {key}");
-                return Err(AwsProblem::NotDone(NotDone::Failed(why)));
+                break;
             }
+            self.client.patience().check().map_err(AwsProblem::NotDone)?;
             body["NextToken"] = next.clone();
             token = next;
         }
+        let why = format!("the service returns only a part of {key}");
+        Err(AwsProblem::NotDone(NotDone::Failed(why)))
     }
 }
 

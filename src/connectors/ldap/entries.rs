@@ -85,6 +85,7 @@ impl System for LdapEntries {
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
         let container = only(&act.parameters, "container")?;
         let entry = self.entry(act.login.as_str(), container);
+        self.check_spelling(&entry, act.login.as_str())?;
         let result = self.delete(&entry)?;
         match result.rc {
             code::SUCCESS => Ok(Some("hosts that cache entries, and open sessions, keep it for a while".to_owned())),
@@ -192,8 +193,12 @@ impl LdapEntries {
     /// A directory takes `Bob` and `bob` for one name.
     fn check_spelling(&mut self, entry: &str, login: &str) -> Result<(), NotDone> {
         let naming = self.naming.as_str();
-        let found = self.directory.with(|session| session.read(entry, &[naming]))?;
-        let names = found.map(|entry| values(&entry, naming)).map_err(|result| not_done(&result))?;
+        let names = match self.directory.with(|session| session.read(entry, &[naming]))? {
+            Ok(entry) => values(&entry, naming),
+            // It may be gone, or hidden.
+            Err(result) if [code::NO_SUCH_OBJECT, code::INSUFFICIENT_ACCESS].contains(&result.rc) => Vec::new(),
+            Err(result) => return Err(not_done(&result)),
+        };
         match names.first() {
             Some(name) if !names.iter().any(|name| name == login) => {
                 Err(NotDone::Failed(format!("{entry} is the entry of {name}")))

@@ -103,6 +103,7 @@ struct Ldap {
 mod code {
     pub const SUCCESS: u32 = 0;
     pub const SIZE_LIMIT_EXCEEDED: u32 = 4;
+    pub const REFERRAL: u32 = 10;
     pub const NO_SUCH_ATTRIBUTE: u32 = 16;
     pub const ALREADY_THERE: u32 = 20;
     pub const NO_SUCH_OBJECT: u32 = 32;
@@ -149,6 +150,9 @@ impl System for Ldap {
 
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
         let group = only(&act.parameters, "group")?;
+        if let Some(template) = &self.template {
+            people::check_spelling(&mut self.directory, template, &act.login)?;
+        }
         let member = self.member(act.login.as_str());
         let delete = || Mod::Delete(self.attribute.clone(), HashSet::from([member.clone()]));
         let mut result = self.directory.with(|session| session.modify(group, vec![delete()]))?;
@@ -205,7 +209,7 @@ impl Ldap {
             }
             Err(result) => return Err(session::not_done(&result)),
         };
-        if entry.attrs.keys().any(|name| name.contains(';')) {
+        if entry.attrs.keys().chain(entry.bin_attrs.keys()).any(|name| name.contains(';')) {
             // Active Directory returns long lists in parts: `member;range=0-1499`.
             return Err(NotDone::Failed(format!("the server does not return all members of {group} at once")));
         }
@@ -227,8 +231,8 @@ impl Ldap {
         let of_name = |name: String| name.parse().unwrap_or_else(|_| no_login("member", &name));
         let Some(template) = &self.template else { return Ok(Some(of_name(member.to_owned()))) };
         match template.login(member) {
-            // A group can have another spelling than the entry.
-            Some(login) if login.chars().any(char::is_uppercase) => {
+            // A group can have another spelling than the entry, or the same letters in another form of Unicode.
+            Some(login) if login.chars().any(|c| c.is_uppercase() || !c.is_ascii()) => {
                 Ok(Some(of_name(people::spelling(&mut self.directory, template, member)?.unwrap_or(login))))
             }
             Some(login) => Ok(Some(of_name(login))),
@@ -243,6 +247,8 @@ impl Ldap {
                 Ok(!values(&entry, "objectClass").iter().any(is_group))
             }
             Err(result) if [code::NO_SUCH_OBJECT, code::INVALID_DN].contains(&result.rc) => Ok(false),
+            // Of another directory, or hidden. It hides no other member.
+            Err(result) if [code::REFERRAL, code::INSUFFICIENT_ACCESS].contains(&result.rc) => Ok(true),
             Err(result) => Err(session::not_done(&result)),
         }
     }
@@ -254,8 +260,11 @@ fn is_gone(directory: &mut Directory, entry: &str) -> Result<bool, NotDone> {
     Ok(directory.with(|session| session.read(above, &["objectClass"]))?.is_ok())
 }
 
-/// The values of an attribute. Its name may come in another case.
+/// The values of an attribute. Its name may come in another case. One value that is no text makes all of them bytes.
 fn values(entry: &SearchEntry, attribute: &str) -> Vec<String> {
-    let named = |(name, _): &(&String, &Vec<String>)| name.eq_ignore_ascii_case(attribute);
-    entry.attrs.iter().find(named).map(|(_, values)| values.clone()).unwrap_or_default()
+    let texts = entry.attrs.iter().map(|(name, values)| (name, values.clone()));
+    let lossy = |values: &Vec<Vec<u8>>| values.iter().map(|it| String::from_utf8_lossy(it).into_owned()).collect();
+    let bytes = entry.bin_attrs.iter().map(|(name, values)| (name, lossy(values)));
+    let mut named = texts.chain(bytes).filter(|(name, _)| name.eq_ignore_ascii_case(attribute));
+    named.next().map(|(_, values)| values).unwrap_or_default()
 }

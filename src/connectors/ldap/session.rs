@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ldap3::exop::Exop;
-use ldap3::result::{ExopResult, SearchResult};
-use ldap3::{LdapConn, LdapConnSettings, LdapError, LdapResult, Mod, Scope, SearchEntry};
+use ldap3::result::ExopResult;
+use ldap3::{LdapConn, LdapConnSettings, LdapError, LdapResult, Mod, ResultEntry, Scope, SearchEntry};
 use rustls::ClientConfig;
 
 use super::code;
@@ -15,8 +15,12 @@ use super::entries::REFRESH;
 use crate::connectors::NotDone;
 use crate::error::{Failure, Kind};
 
-/// How long one operation may take.
+/// How long the directory may take for an answer, or for the next entry.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long a whole search may take.
+const SEARCH: Duration = Duration::from_secs(30);
+/// The most entries of a search.
+const ENTRIES: usize = 100_000;
 
 pub struct Url {
     text: String,
@@ -28,10 +32,14 @@ pub struct Url {
 
 impl Url {
     pub fn check(text: &str, starttls: bool, allow_plain: bool) -> Result<Url, Failure> {
-        let usage = |why: &str| Err(Failure::new(Kind::Usage, format!("--url {why}: {text}")));
+        // The URL is not repeated: it may have a password, and members read this.
+        let usage = |why: &str| Err(Failure::new(Kind::Usage, format!("--url {why}")));
         let Some((scheme, rest)) = text.split_once("://") else { return usage("is not valid") };
         if rest.split(['/', ':']).next().is_none_or(str::is_empty) {
             return usage("names no host");
+        }
+        if rest.contains('@') {
+            return usage("has a user: use --bind-dn and --password-file");
         }
         let (is_encrypted, is_local) = match scheme {
             "ldaps" => (true, false),
@@ -67,8 +75,7 @@ impl LdapSession {
 
     /// Reads one entry, or returns the result that says why not.
     pub fn read(&mut self, dn: &str, attributes: &[&str]) -> Result<Result<SearchEntry, LdapResult>, LdapError> {
-        let SearchResult(entries, mut result) =
-            self.0.with_timeout(LIMIT).search(dn, Scope::Base, "(objectClass=*)", attributes)?;
+        let (entries, mut result) = self.search(dn, Scope::Base, attributes)?;
         let entry = entries.into_iter().next().filter(|entry| !entry.is_ref() && !entry.is_intermediate());
         if let (Some(entry), code::SUCCESS) = (entry, result.rc) {
             return Ok(Ok(SearchEntry::construct(entry)));
@@ -82,13 +89,31 @@ impl LdapSession {
 
     /// The entries right below one, or the result that says why not.
     pub fn children(&mut self, dn: &str, attribute: &str) -> Result<Result<Vec<SearchEntry>, LdapResult>, LdapError> {
-        let SearchResult(entries, result) =
-            self.0.with_timeout(LIMIT).search(dn, Scope::OneLevel, "(objectClass=*)", [attribute])?;
+        let (entries, result) = self.search(dn, Scope::OneLevel, &[attribute])?;
         if result.rc != code::SUCCESS {
             return Ok(Err(result));
         }
         let real = entries.into_iter().filter(|entry| !entry.is_ref() && !entry.is_intermediate());
         Ok(Ok(real.map(SearchEntry::construct).collect()))
+    }
+
+    /// A search that ends, whatever the server sends.
+    fn search(
+        &mut self,
+        dn: &str,
+        scope: Scope,
+        attributes: &[&str],
+    ) -> Result<(Vec<ResultEntry>, LdapResult), LdapError> {
+        let until = Instant::now() + SEARCH;
+        let mut found = self.0.with_timeout(LIMIT).streaming_search(dn, scope, "(objectClass=*)", attributes)?;
+        let mut entries = Vec::new();
+        while let Some(entry) = found.next()? {
+            if Instant::now() > until || entries.len() >= ENTRIES {
+                return Err(std::io::Error::from(ErrorKind::TimedOut).into());
+            }
+            entries.push(entry);
+        }
+        Ok((entries, found.result()))
     }
 
     pub fn add(&mut self, dn: &str, attributes: Vec<(String, HashSet<String>)>) -> Result<LdapResult, LdapError> {
@@ -147,11 +172,11 @@ impl Directory {
                     return Ok(done);
                 }
                 // The session is of no use any more. A server that does not answer in time is not asked again.
-                Err(error) if again && !matches!(error, LdapError::Timeout { .. }) => (again, lost) = (false, true),
+                Err(error) if again && !is_slow(&error) => (again, lost) = (false, true),
                 Err(error) => {
                     // The request was sent, and may have had its effect.
                     let why = unreachable(&error).later();
-                    if matches!(error, LdapError::Timeout { .. }) {
+                    if is_slow(&error) {
                         self.down = Some(why.clone());
                     }
                     return Err(why);
@@ -187,6 +212,15 @@ impl Directory {
     }
 }
 
+/// No answer came in time, or no end of it.
+fn is_slow(error: &LdapError) -> bool {
+    match error {
+        LdapError::Timeout { .. } => true,
+        LdapError::Io { source } => source.kind() == ErrorKind::TimedOut,
+        _ => false,
+    }
+}
+
 /// The connection failed.
 fn unreachable(error: &LdapError) -> NotDone {
     let lasting = match error {
@@ -205,7 +239,7 @@ fn unreachable(error: &LdapError) -> NotDone {
         _ => true,
     };
     let text = match error {
-        LdapError::Timeout { .. } => "the directory does not answer in time".to_owned(),
+        error if is_slow(error) => "the directory does not answer in time".to_owned(),
         LdapError::OpSend { .. } | LdapError::ResultRecv { .. } | LdapError::EndOfStream => {
             "the directory closed the connection".to_owned()
         }

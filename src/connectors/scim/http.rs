@@ -24,6 +24,11 @@ impl ScimAnswer {
         (200..300).contains(&self.status)
     }
 
+    /// Whether a change of this resource is done: there is no content, or it is the resource as it is now.
+    pub fn changed(&self, resource: &str) -> bool {
+        self.status == 204 || (self.is_success() && self.body.get("id").and_then(Value::as_str) == Some(resource))
+    }
+
     /// Why it failed.
     pub fn not_done(&self) -> NotDone {
         let detail = self.body.get("detail").and_then(Value::as_str).unwrap_or_default();
@@ -32,6 +37,8 @@ impl ScimAnswer {
         match self.status {
             // A conflict of two changes, too many requests, and faults of the service.
             408 | 409 | 412 | 425 | 429 | 500..=599 => NotDone::Later(text),
+            // With something else than what was asked for, such as an error.
+            200..=299 => NotDone::Later(format!("{text}, and not with what was asked for: check --url")),
             _ => NotDone::Failed(text),
         }
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use self::http::{ScimAnswer, ScimService};
 use super::parameters::only;
 use super::protocol::{Holder, Provision};
-use super::user_name::UserNames;
+use super::user_name::{UserNames, no_login};
 use super::web::{Website, encode};
 use super::{GrantEffect, NotDone, System};
 use crate::domain::binding::Parameters;
@@ -45,7 +45,14 @@ impl ScimArgs {
         let token = tls::secret(&self.token_file)?;
         let website = Website::new(&self.url, self.allow_plain, self.ca_file.as_deref())?;
         let service = ScimService::new(website, &token);
-        Ok(Scim { service, names, groups: BTreeMap::new(), users: BTreeMap::new(), members: BTreeMap::new() })
+        Ok(Scim {
+            service,
+            names,
+            groups: BTreeMap::new(),
+            users: BTreeMap::new(),
+            hidden: BTreeSet::new(),
+            members: BTreeMap::new(),
+        })
     }
 }
 
@@ -56,6 +63,8 @@ pub struct Scim {
     groups: BTreeMap<String, String>,
     /// The userNames of ids.
     users: BTreeMap<String, String>,
+    /// The ids of users that the token may not see.
+    hidden: BTreeSet<String>,
     /// The members of groups, as this run knows them.
     members: BTreeMap<String, BTreeSet<String>>,
 }
@@ -67,10 +76,9 @@ impl System for Scim {
             // Nobody holds parameters that no operation accepts.
             let Ok(group) = only(all, "group") else { continue };
             let Some(id) = self.group(group)? else { continue };
-            let members = self.members(&id)?;
+            let members = self.members(&id)?.unwrap_or_default();
             self.learn(&members)?;
-            let logins: BTreeSet<Login> =
-                members.iter().filter_map(|id| Some(self.names.holder(self.users.get(id)?))).collect();
+            let logins: BTreeSet<Login> = members.iter().filter_map(|id| self.holder(id)).collect();
             holders.extend(logins.into_iter().map(|login| Holder { login, parameters: all.clone() }));
         }
         Ok(holders)
@@ -89,7 +97,8 @@ impl System for Scim {
         }
         let change = json!({ "op": "add", "path": "members", "value": [{ "value": user }] });
         let answer = self.change(&group, &change)?;
-        if answer.is_success() || (answer.status < 500 && self.members(&group)?.contains(&user)) {
+        let has_it = |members: Option<BTreeSet<String>>| members.is_some_and(|members| members.contains(&user));
+        if answer.changed(&group) || (answer.status < 500 && has_it(self.members(&group)?)) {
             self.members.entry(group).or_default().insert(user);
             return Ok(GrantEffect::Given);
         }
@@ -98,20 +107,25 @@ impl System for Scim {
 
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
         let name = only(&act.parameters, "group")?;
-        let Some(group) = self.group(name)? else { return Ok(None) };
+        // A group that was renamed still has its members.
+        let gone = || {
+            let why = "it may have another name, or this token can't see it";
+            NotDone::Later(format!("there is no group {name} now: {why}"))
+        };
+        let group = self.group(name)?.ok_or_else(gone)?;
         let Some(user) = self.user(&act.login)? else {
             // A user that was renamed is still a member.
-            let is_empty = self.members(&group)?.is_empty();
+            let is_empty = self.members(&group)?.ok_or_else(gone)?.is_empty();
             return if is_empty { Ok(None) } else { Err(self.names.gone(&act.login)) };
         };
         let path = format!("members[value eq {}]", Value::from(user.as_str()));
         self.members.remove(&group);
         let answer = self.change(&group, &json!({ "op": "remove", "path": path }))?;
-        // A service may say that there is no such member (`noTarget`), or that the group is gone.
-        if answer.is_success() || answer.status == 404 {
+        if answer.changed(&group) {
             return Ok(Some("applications keep it until the service tells them, and open sessions longer".to_owned()));
         }
-        if answer.status < 500 && !self.members(&group)?.contains(&user) {
+        // A service may say that there is no such member (`noTarget`).
+        if answer.status < 500 && !self.members(&group)?.ok_or_else(gone)?.contains(&user) {
             return Ok(None);
         }
         Err(answer.not_done())
@@ -144,33 +158,42 @@ impl Scim {
         Ok(found)
     }
 
-    /// The id of a group, by its displayName or its id.
+    /// The id of a group, by its id or its displayName. The id comes first: a group can be given the id of another as its name.
     fn group(&mut self, name: &str) -> Result<Option<String>, NotDone> {
         if let Some(id) = self.groups.get(name) {
             return Ok(Some(id.clone()));
         }
-        let found = self.find("Groups", "displayName", name)?;
-        let exact: Vec<&str> = found.iter().filter(|it| text(it, "displayName") == Some(name)).filter_map(id).collect();
-        let found = match exact.as_slice() {
-            [] => {
-                let answer = self.service.get(&format!("/Groups/{}?attributes=displayName", encode(name)))?;
-                match answer.status {
-                    200 => id(&answer.body).filter(|id| *id == name).map(str::to_owned),
-                    // Some services refuse what can't be one of their ids.
-                    400 | 404 => None,
-                    _ => return Err(answer.not_done()),
-                }
-            }
-            [id] => Some((*id).to_owned()),
-            several => {
-                let why = format!("{} groups are named {name}: write the id", several.len());
-                return Err(NotDone::Failed(why));
-            }
+        let found = match self.group_by_id(name)? {
+            Some(id) => Some(id),
+            None => self.group_by_name(name)?,
         };
         if let Some(id) = &found {
             self.groups.insert(name.to_owned(), id.clone());
         }
         Ok(found)
+    }
+
+    fn group_by_id(&mut self, name: &str) -> Result<Option<String>, NotDone> {
+        let answer = self.service.get(&format!("/Groups/{}?attributes=displayName", encode(name)))?;
+        match (answer.status, id(&answer.body)) {
+            (200, Some(id)) => Ok((id == name).then(|| id.to_owned())),
+            // Some services refuse what can't be one of their ids.
+            (400 | 404, _) => Ok(None),
+            _ => Err(answer.not_done()),
+        }
+    }
+
+    fn group_by_name(&mut self, name: &str) -> Result<Option<String>, NotDone> {
+        let found = self.find("Groups", "displayName", name)?;
+        let exact: Vec<&str> = found.iter().filter(|it| text(it, "displayName") == Some(name)).filter_map(id).collect();
+        match exact.as_slice() {
+            [] => Ok(None),
+            [id] => Ok(Some((*id).to_owned())),
+            several => {
+                let why = format!("{} groups are named {name}: write the id", several.len());
+                Err(NotDone::Failed(why))
+            }
+        }
     }
 
     /// The id of a login's user.
@@ -190,23 +213,30 @@ impl Scim {
     /// The members of a group, which one request finds for all grants of a run.
     fn known_members(&mut self, group: &str) -> Result<&BTreeSet<String>, NotDone> {
         if !self.members.contains_key(group) {
-            let members = self.members(group)?;
+            let members = self.members(group)?.unwrap_or_default();
             self.members.insert(group.to_owned(), members);
         }
         Ok(self.members.entry(group.to_owned()).or_default())
     }
 
-    /// The ids of a group's members: users, and groups in it. Empty if the group is gone.
-    fn members(&mut self, group: &str) -> Result<BTreeSet<String>, NotDone> {
+    /// The ids of a group's members: users, and groups in it. None: the group is gone.
+    fn members(&mut self, group: &str) -> Result<Option<BTreeSet<String>>, NotDone> {
         let answer = self.service.get(&format!("/Groups/{}", encode(group)))?;
         match answer.status {
-            200 => {}
-            404 => return Ok(BTreeSet::new()),
+            // A group without members has no `members`, and neither has what is no group.
+            200 if id(&answer.body) == Some(group) => {}
+            404 => return Ok(None),
             _ => return Err(answer.not_done()),
         }
         let members = answer.body.get("members").and_then(Value::as_array);
         let ids = members.into_iter().flatten().filter_map(|member| text(member, "value"));
-        Ok(ids.map(str::to_owned).collect())
+        Ok(Some(ids.map(str::to_owned).collect()))
+    }
+
+    /// Who a list names for a member. None: it is no user.
+    fn holder(&self, id: &str) -> Option<Login> {
+        let known = self.users.get(id).map(|name| self.names.holder(name));
+        known.or_else(|| self.hidden.contains(id).then(|| no_login("user", id)))
     }
 
     /// Finds the userNames of ids: many in one request, and those that it does not return one by one.
@@ -234,12 +264,17 @@ impl Scim {
         match (answer.status, text(&answer.body, "userName")) {
             (200, Some(name)) => {
                 self.users.insert(id.to_owned(), name.to_owned());
-                Ok(())
             }
             // A group in the group, or a user that is gone.
-            (200 | 404, _) => Ok(()),
-            _ => Err(answer.not_done()),
+            (200, None) if self::id(&answer.body) == Some(id) => {}
+            (404, _) => {}
+            // It hides no other.
+            (403, _) => {
+                self.hidden.insert(id.to_owned());
+            }
+            _ => return Err(answer.not_done()),
         }
+        Ok(())
     }
 }
 
