@@ -9,6 +9,7 @@ use super::engine_failure;
 use super::verify::prove;
 use crate::domain::audit::LogPlace;
 use crate::domain::event::FORMAT;
+use crate::domain::host::HostPower;
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
 use crate::files::draft_of;
@@ -87,6 +88,7 @@ pub fn move_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<Move
         }
         (LogState::Importing | LogState::Closed, _) => {}
     }
+    decides(store, owner, &host, "share its log", &[])?;
     if dry_run {
         return Ok(MovedView { outcome: MoveOutcome::DryRun, entries: before.seq, host });
     }
@@ -94,6 +96,29 @@ pub fn move_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<Move
     compare(owner, moved)?;
     proven(store)?;
     Ok(MovedView { outcome: MoveOutcome::Moved, entries: moved.seq, host })
+}
+
+/// Fails if this host may not decide. Checked before a log is closed or filled, as such a host could not do what follows.
+fn decides(store: &Store, owner: &mut Engine, host: &str, what: &str, hints: &[&str]) -> Result<(), Failure> {
+    let named = store.read(|read| read.hosts())?;
+    let may = if named.is_empty() {
+        let hosts = owner.hosts().map_err(engine_failure)?;
+        hosts.into_iter().find(|known| known.host == host && !known.retired).map(|known| known.may)
+    } else {
+        let host = host.parse::<Name>().ok();
+        host.and_then(|host| named.get(&host)).map(|known| known.may.as_str().to_owned())
+    };
+    let may = may.unwrap_or_else(|| HostPower::Read.as_str().to_owned());
+    if may == HostPower::Decide.as_str() {
+        return Ok(());
+    }
+    let failure = Failure::new(Kind::Conflict, format!("the host {host} may only {may}, so it can't {what}"));
+    let failure = hints.iter().fold(failure, |failure, hint| failure.hint(*hint));
+    Err(failure.hint(if named.is_empty() {
+        format!("let it decide first, as the owner of the log: `access log allow {host} decide URL`")
+    } else {
+        format!("let it decide first: may = \"decide\" in [hosts.{host}] of the team file")
+    }))
 }
 
 /// The database has computed the hashes from what it has stored, so equal ones are equal entries, and give an equal fold.
@@ -133,6 +158,8 @@ pub fn leave_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<Mov
         }
         (LogState::Open | LogState::Closed, true) => {}
     }
+    const ELSEWHERE: &str = "run the command on a host that may decide: `access log status` lists the hosts";
+    decides(store, owner, &host, "take the shared log", if is_taken_here { &[] } else { &[ELSEWHERE] })?;
     store.follow_closed()?;
     let before = proven(store)?;
     if dry_run {

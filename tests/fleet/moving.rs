@@ -61,6 +61,33 @@ fn a_log_moves_there_and_back() {
 }
 
 #[test]
+fn a_host_that_may_not_decide_neither_takes_the_log_nor_shares_one() {
+    let fleet = Fleet::shared();
+    let (alpha, leaf, owner) = (fleet.on("alpha"), fleet.on("leaf"), fleet.url("keeper"));
+    alpha.succeeds(&["log", "allow", "leaf", "ask", &owner]);
+    leaf.succeeds(&["log", "join"]);
+    for dry_run in [&["--dry-run"][..], &[]] {
+        leaf.fails(&[&["log", "leave", &owner], dry_run].concat(), 5, "leaf may only ask, so it can't take the shared log");
+    }
+    alpha.by("bob").succeeds(&ASK);
+
+    // It was let decide when it took the log.
+    alpha.succeeds(&["log", "allow", "leaf", "decide", &owner]);
+    leaf.succeeds(&["log", "leave", &owner]);
+    leaf.by("alice").succeeds(&["approve", "1"]);
+    alpha.succeeds(&["log", "allow", "leaf", "ask", &owner]);
+    let before = fleet.ask("SELECT state || count(e.seq) FROM access.log LEFT JOIN access.entry e ON true GROUP BY state");
+    for dry_run in [&["--dry-run"][..], &[]] {
+        leaf.fails(&[&["log", "move", &owner], dry_run].concat(), 5, "leaf may only ask, so it can't share its log");
+    }
+    let after = fleet.ask("SELECT state || count(e.seq) FROM access.log LEFT JOIN access.entry e ON true GROUP BY state");
+    assert_eq!(before, after);
+    alpha.succeeds(&["log", "allow", "leaf", "decide", &owner]);
+    leaf.succeeds(&["log", "move", &owner]);
+    alpha.by("bob").succeeds(&["check", "target:orders-db", "--fresh"]);
+}
+
+#[test]
 fn a_move_that_was_interrupted_continues() {
     let fleet = Fleet::start();
     let (alpha, owner) = (fleet.on("alpha"), fleet.url("keeper"));
