@@ -18,7 +18,7 @@ use crate::domain::principal::Principal;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{Request, authorize, clock};
 use crate::domain::terms::RequestId;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{CLOCK_SLACK, Timestamp};
 use crate::error::{Failure, Kind};
 use crate::store::{Error, Read, Write};
 
@@ -177,9 +177,6 @@ impl Named {
         self.first
     }
 }
-
-/// A clock this much behind the last recorded time is wrong, or was: one minute. Less is taken as that time.
-pub const CLOCK_SLACK: i64 = 60;
 
 /// The time that counts: never earlier than the last recorded one, so that setting the clock back revives nothing.
 pub(super) fn now(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {

@@ -16,7 +16,7 @@ use crate::domain::provisioning::{Provisioning, held_still, not_taken_back};
 use crate::domain::recertification::overdue;
 use crate::domain::request::emergency;
 use crate::domain::text::quantity;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{CLOCK_SLACK, Timestamp};
 use crate::error::Failure;
 use crate::protocol::{FindingView, Health, KeptCheckpoint, UnconfirmedView};
 use crate::store::{Error, Read, Store};
@@ -138,7 +138,7 @@ fn record(read: &Read<'_>, against: &[KeptCheckpoint]) -> FindingView {
 fn the_clock(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
     let last = read.last_time()?;
     let behind = last.since(clock);
-    Ok(if behind > super::clock::CLOCK_SLACK {
+    Ok(if behind > CLOCK_SLACK {
         finding(
             "clock",
             Health::Wrong,
