@@ -197,7 +197,7 @@ pub(super) fn now_to_write(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestam
             ),
         )
         .hint("set the clock right")
-        .hint("or, if it was wrong before and is right now, the owner runs `access doctor --accept-clock`"));
+        .hint("or, if it was wrong before and is right now: `access doctor --accept-clock`, as the owner or root"));
     }
     Ok(clock.max(last))
 }

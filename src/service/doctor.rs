@@ -145,7 +145,7 @@ fn the_clock(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
             format!("{clock} is {} before the last recorded time, {last}; nothing can be changed", spell(behind)),
             &[
                 "set the clock right",
-                "or, if it was wrong before and is right now, run `access doctor --accept-clock` (owner)",
+                "or, if it was wrong before and is right now: `access doctor --accept-clock`, as the owner or root",
             ],
         )
     } else {

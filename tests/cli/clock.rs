@@ -383,6 +383,8 @@ fn root_accepts_a_clock_without_being_a_member_and_that_can_be_proven() {
     let world = ahead();
     world.run("root", &["doctor", "--accept-clock"]).ok();
     assert_eq!(states(&world), ["pending", "scheduled", "revoked", "withdrawn", "revoked", "revoked"]);
+    let shown = world.run("olivia", &["audit", "--limit", "1"]).ok();
+    assert!(shown.out.contains("root accepted its time"), "{shown:?}");
     let log = world.json("olivia", &["audit", "--limit", "2"]);
     shows(&log[1], &json!({ "action": "grant.revoked", "actor": null, "os_user": "root", "request": 6 }));
     assert_eq!(log[1]["detail"].get("by"), None, "{log:#}");
