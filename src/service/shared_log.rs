@@ -25,7 +25,9 @@ pub fn engine_failure(error: EngineError) -> Failure {
             Failure::new(Kind::Unavailable, format!("the database can't be reached: {why}"))
         }
         EngineError::Slow => Failure::new(Kind::Unavailable, "the line to the database is slow"),
-        EngineError::Refused(why) => Failure::new(Kind::Failure, format!("the database refuses: {why}")),
+        EngineError::Refused(why) | EngineError::Forbidden(why) => {
+            Failure::new(Kind::Failure, format!("the database refuses: {why}"))
+        }
     }
 }
 
@@ -93,6 +95,14 @@ pub fn freshen(store: &Store, freshness: Option<&Freshness>) -> Result<(), Failu
             }
             Err(too_old(format!("this host does not know {wanted} yet")))
         }
+    }
+}
+
+/// A host that may not record what its reconciler did goes on as if the log could not be reached.
+pub fn recorded_elsewhere(failure: Failure) -> Failure {
+    match failure.kind {
+        Kind::Refused => Failure { kind: Kind::Unavailable, ..failure },
+        _ => failure,
     }
 }
 

@@ -142,6 +142,10 @@ pub enum Error {
     Unreachable {
         message: String,
     },
+    /// This host may not append it to the shared log. Nothing was changed.
+    Forbidden {
+        message: String,
+    },
     /// The commit itself failed, so the changes may or may not have been written.
     CommitUnknown {
         message: String,
@@ -221,6 +225,10 @@ impl From<Error> for Failure {
             Error::Unreachable { message } => Failure::new(Kind::Unavailable, message)
                 .hint("nothing was changed; `access check` and lists go on with this host's copy of the log")
                 .hint("see `access log status`"),
+            Error::Forbidden { message } => {
+                Failure::new(Kind::Refused, format!("this host may not do this: {message}"))
+                    .hint("nothing was changed; use a host that may decide: `access log status` lists the hosts")
+            }
             Error::Busy => Failure::new(Kind::Busy, "the database stayed busy").hint("try again"),
             Error::Io { message } | Error::NoSharedMemory { message } => {
                 Failure::new(Kind::Io, format!("the database can't be read or written: {message}"))

@@ -231,8 +231,9 @@ impl Store {
             }
             (Settled::NotRecorded, _) => Err(Error::Busy.into()),
             (Settled::Refused(message), Ok(())) => Err(Error::Unreachable { message }.into()),
+            (Settled::Forbidden(message), Ok(())) => Err(Error::Forbidden { message }.into()),
             // It would be sent again.
-            (Settled::Refused(message), Err(_)) => Err(Error::CommitUnknown { message }.into()),
+            (Settled::Refused(message) | Settled::Forbidden(message), Err(_)) => Err(Error::CommitUnknown { message }.into()),
         }
     }
 
@@ -278,6 +279,7 @@ impl Store {
                     self.catch_up(engine, access, conn)?;
                     continue;
                 }
+                Err(EngineError::Forbidden(message)) => return Err(Error::Forbidden { message }),
                 answer => answer.map_err(problem)?,
             };
             // Now, after the wait for the turn. A process that is held up too long has lost the turn, so its entries do not count.
@@ -445,7 +447,9 @@ pub(super) fn problem(error: EngineError) -> Error {
             Error::Unreachable { message: format!("the shared log can't be reached: {why}") }
         }
         EngineError::Slow => Error::Unreachable { message: "the line to the shared log is slow".to_owned() },
-        EngineError::Refused(why) => Error::Unreachable { message: format!("the shared log refuses: {why}") },
+        EngineError::Refused(why) | EngineError::Forbidden(why) => {
+            Error::Unreachable { message: format!("the shared log refuses: {why}") }
+        }
     }
 }
 
