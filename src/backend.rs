@@ -251,18 +251,23 @@ fn looks_after(database: &Path) -> bool {
     identity::is_root() || owner()
 }
 
+fn open_own(path: &Path) -> Result<Store, Failure> {
+    match Store::open(path) {
+        Err(store::Error::Absent { path }) if names_shared_log() => {
+            let message = format!("there is no copy of the shared log at {}", path.display());
+            Err(Failure::new(Kind::Unavailable, message)
+                .hint("make it with `access log join`")
+                .hint("on the first host, before the log is shared: `access init`"))
+        }
+        opened => Ok(opened?.with_engine(server::engine())),
+    }
+}
+
 impl Own {
     fn new(path: PathBuf, acting_as: Option<Name>, as_of: AsOfLast) -> Result<Own, Failure> {
         let acting_as = acting_as.map_or(ActingAs::Login, ActingAs::Member);
         let caller = Caller { login: identity::login()?, root: identity::is_root(), acting_as };
-        Ok(Own {
-            path,
-            store: OnceCell::new(),
-            caller,
-            became_owner: Cell::new(false),
-            open: |path| Ok(Store::open(path)?.with_engine(server::engine())),
-            as_of,
-        })
+        Ok(Own { path, store: OnceCell::new(), caller, became_owner: Cell::new(false), open: open_own, as_of })
     }
 
     /// A shared host's.

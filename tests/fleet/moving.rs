@@ -27,6 +27,7 @@ fn a_log_moves_there_and_back() {
 
     alpha.succeeds(&["log", "move", &owner]);
     assert!(alpha.succeeds(&["log", "move", &owner]).contains("The log is shared already"));
+    beta.fails(&["whoami"], 69, "make it with `access log join`");
     beta.succeeds(&["log", "join"]);
     beta.by("bob").succeeds(&ASK);
     assert_eq!(beta.entries()[..first.len()], first);
