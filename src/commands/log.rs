@@ -12,7 +12,7 @@ use super::app::App;
 use crate::domain::host::HostPower;
 use crate::domain::text::quantity;
 use crate::log::{Engine, LogConfig};
-use crate::protocol::{MoveOutcome, MovedView};
+use crate::protocol::{EngineCondition, MoveOutcome, MovedView};
 use crate::server;
 use crate::service;
 use crate::time_format::relative;
@@ -272,7 +272,12 @@ fn status(app: &mut App) -> Result<()> {
         sheet.field("host", &status.host);
         sheet.field("this copy", &format!("entry {}", status.position.seq));
         if let Some(engine) = &status.engine {
-            sheet.field("shared log", &format!("entry {}, epoch {}", engine.seq, engine.epoch));
+            let how = match engine.state {
+                EngineCondition::Open => "",
+                EngineCondition::Closed => ": CLOSED, as a host has taken it, or a move into it has not ended",
+                EngineCondition::Fork => ": FORK, it does not have the last entry of this copy",
+            };
+            sheet.field("shared log", &format!("entry {}, epoch {}{how}", engine.seq, engine.epoch));
             for host in &engine.hosts {
                 let seen = host.seen_at.map_or("never seen".to_owned(), |at| {
                     format!("entry {}, seen {}", host.seen_seq.unwrap_or(0), relative(at, now))

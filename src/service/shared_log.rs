@@ -9,8 +9,8 @@ use crate::domain::duration::brief;
 use crate::domain::replica::{ContactAge, HostClocks, NamedPosition, Replica};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::log::EngineError;
-use crate::protocol::{AsOf, EngineView, Freshness, HostView, LogStatusView, Position};
+use crate::log::{Contacted, EngineError};
+use crate::protocol::{AsOf, EngineCondition, EngineView, Freshness, HostView, LogStatusView, Position};
 use crate::store::{EngineAccess, Error, KnownState, Read, Store};
 
 /// A host is in contact if it heard from the shared log so many milliseconds ago.
@@ -45,9 +45,14 @@ pub fn log_status(store: &Store) -> Result<LogStatusView, Failure> {
             .hint("see `access log init --help`")
     })?;
     let position = Position { seq: head.seq, hash: audit::hex(&head.hash) };
-    let engine = store.engine_state().map(|(state, hosts)| EngineView {
-        seq: state.head.seq,
-        epoch: state.epoch,
+    let engine = store.engine_state().map(|(contacted, hosts)| EngineView {
+        state: match &contacted {
+            Contacted::Open(_) => EngineCondition::Open,
+            Contacted::Closed(_) => EngineCondition::Closed,
+            Contacted::Fork(_) => EngineCondition::Fork,
+        },
+        seq: contacted.state().head.seq,
+        epoch: contacted.state().epoch,
         hosts: hosts
             .into_iter()
             .map(|host| HostView {

@@ -48,6 +48,7 @@ fn a_log_moves_there_and_back() {
     beta.fails(&["log", "move", &owner], 5, "another host has taken the shared log");
     beta.by("bob").fails(&ASK, 69, "the shared log is closed");
     beta.fails(&["follow", "--once"], 69, "the shared log is closed");
+    assert!(beta.succeeds(&["log", "status"]).contains(": CLOSED, as a host has taken it"));
 
     // It goes back to where it was, with what happened meanwhile.
     alpha.succeeds(&["log", "move", &owner]);

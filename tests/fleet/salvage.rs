@@ -19,6 +19,7 @@ fn what_a_restore_lost_is_salvaged() {
     alpha.fails(&["follow", "--once"], 65, "FORK");
     alpha.fails(&["log", "salvage", "lost"], 65, "FORK");
     alpha.by("carol").fails(&ASK, 65, "FORK");
+    assert!(alpha.succeeds(&["log", "status"]).contains("FORK, it does not have the last entry of this copy"));
     assert!(!fleet.file("lost").exists());
 
     // A host that was behind goes on, and puts other entries in their place.
