@@ -22,7 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn engine_failure(error: EngineError) -> Failure {
     match error {
         EngineError::Unreachable(why) | EngineError::Busy(why) | EngineError::OutcomeUnknown(why) => {
-            Failure::new(Kind::Unavailable, format!("the database can't be reached: {why}"))
+            let failure = Failure::new(Kind::Unavailable, format!("the database can't be reached as its owner: {why}"));
+            if why.contains("does not support TLS") {
+                return failure.hint("set `ssl = on` in PostgreSQL, or allow a plain connection with --allow-plain");
+            }
+            failure
         }
         EngineError::Slow => Failure::new(Kind::Unavailable, "the line to the database is slow"),
         EngineError::Refused(why) | EngineError::Forbidden(why) => {

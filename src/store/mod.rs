@@ -222,6 +222,10 @@ impl From<Error> for Failure {
             Error::Invalid { message, hint } | Error::Shared { message, hint } => {
                 Failure::new(Kind::Invalid, message).hint(hint)
             }
+            Error::Unreachable { message } if message.contains("does not support TLS") => {
+                Failure::new(Kind::Unavailable, message)
+                    .hint("set `ssl = on` in PostgreSQL, or `allow_plain = true` in [log] of the configuration file")
+            }
             Error::Unreachable { message } => Failure::new(Kind::Unavailable, message)
                 .hint("nothing was changed; `access check` and lists go on with this host's copy of the log")
                 .hint("see `access log status`"),

@@ -16,6 +16,14 @@ fn a_log_moves_there_and_back() {
     for host in ["alpha", "beta"] {
         alpha.succeeds(&["log", "allow", host, "decide", &owner]);
     }
+    // A server without TLS: what to do depends on whose connection it is.
+    let plain = format!("postgresql://alpha@127.0.0.1:{}/acme", fleet.cluster.port());
+    alpha.fails(&["log", "init", &plain], 69, "plain connection with --allow-plain");
+    let config = fleet.file("alpha").join(".config/access/config.toml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("[log]\nurl = \"{plain}\"\n")).unwrap();
+    alpha.fails(&["log", "move", &owner], 69, "`allow_plain = true` in [log]");
+    std::fs::write(&config, before).unwrap();
 
     let said = alpha.succeeds(&["log", "move", "--dry-run", &owner]);
     assert!(said.contains("Would move 1 entry; this host is alpha"), "{said}");
