@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::engine_failure;
+use super::shared_log::{engine_failure, without_copy};
 use super::verify::prove;
 use crate::domain::audit::LogPlace;
 use crate::domain::event::FORMAT;
@@ -66,7 +66,8 @@ pub fn move_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<Move
     let before = proven(store)?;
     let log = owner.owned().map_err(engine_failure)?;
     let Here { is_copy, has_all } = here(store, &log)?;
-    let host = store.host_role(owner)?;
+    let role = store.host_role(owner);
+    let host = if is_copy { role? } else { role.map_err(without_copy)? };
     let conflict = |what: &str, hint: &str| Err(Failure::new(Kind::Conflict, what).hint(hint));
     match (log.state, is_copy) {
         (LogState::Open, true) => {

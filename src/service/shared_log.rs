@@ -35,9 +35,20 @@ pub fn engine_failure(error: EngineError) -> Failure {
     }
 }
 
+/// Why the shared log can't be reached by a host that has no copy of it yet.
+pub fn without_copy(error: Error) -> Failure {
+    match error {
+        Error::Unreachable { message } if !message.contains("does not support TLS") => {
+            Failure::new(Kind::Unavailable, message)
+                .hint("nothing was changed; [log] in the configuration file says how this host reaches the log")
+        }
+        other => other.into(),
+    }
+}
+
 /// Makes this host's copy of the shared log.
 pub fn join_log(path: &Path, engine: EngineAccess) -> Result<Position, Failure> {
-    let place = Store::join(path, engine)?;
+    let place = Store::join(path, engine).map_err(without_copy)?;
     Ok(Position { seq: place.seq, hash: audit::hex(&place.hash) })
 }
 

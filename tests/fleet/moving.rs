@@ -13,6 +13,9 @@ fn a_log_moves_there_and_back() {
     // Upgrading is the same command.
     alpha.succeeds(&["log", "init", &owner]);
     alpha.fails(&["log", "move", &owner], 69, "permission denied");
+    // There is no copy that answers meanwhile.
+    alpha.fails(&["log", "move", &owner], 69, "hint: nothing was changed; [log] in the configuration file");
+    beta.fails(&["log", "join"], 69, "hint: nothing was changed; [log] in the configuration file");
     for host in ["alpha", "beta"] {
         alpha.succeeds(&["log", "allow", host, "decide", &owner]);
     }
