@@ -51,13 +51,21 @@ fn wrong(what: &str, failure: Failure) -> FindingView {
 }
 
 fn engine(health: &EngineHealth, known: &KnownState) -> FindingView {
-    let EngineHealth { settings, state, is_fork, .. } = health;
+    let EngineHealth { settings, state, is_fork, is_closed } = health;
     if *is_fork {
         const MEND: [&str; 2] = [
             "keep this copy and the shared log as they are: one of the two was rewritten or restored",
             "docs/fleet.md says what to do",
         ];
         let found = format!("FORK: it does not have entry {} of this copy; its last is {}", known.seq, state.head.seq);
+        return finding("shared log", Health::Wrong, found, &MEND);
+    }
+    if *is_closed {
+        const MEND: [&str; 2] = [
+            "move it back from that host, or end the move: `access log move` there",
+            "until then nothing can be changed from here",
+        ];
+        let found = "closed: a host took it with `access log leave`, or a move into it has not ended".to_owned();
         return finding("shared log", Health::Wrong, found, &MEND);
     }
     ok(

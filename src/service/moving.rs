@@ -79,7 +79,7 @@ pub fn move_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<Move
             return conflict("the shared log is in use already", "`access log join` makes a copy of it on a new host");
         }
         (LogState::Closed, _) if log.taken_by.as_ref().is_some_and(|taken_by| *taken_by != host) => {
-            return conflict("another host has taken the shared log", "move it back from that host");
+            return conflict(&taken(&log), "move it back from that host");
         }
         (LogState::Importing | LogState::Closed, true) if log.head != before => {
             return conflict("this database is a copy of another shared log", "see `access log status`");
@@ -97,6 +97,10 @@ pub fn move_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<Move
     compare(owner, moved)?;
     proven(store)?;
     Ok(MovedView { outcome: MoveOutcome::Moved, entries: moved.seq, host })
+}
+
+fn taken(log: &OwnedLog) -> String {
+    format!("the host {} has taken the shared log", log.taken_by.as_deref().unwrap_or("of another copy"))
 }
 
 /// Fails if this host may not decide. Checked before a log is closed or filled, as such a host could not do what follows.
@@ -149,9 +153,7 @@ pub fn leave_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<Mov
                 .hint("run the command on a host that has a copy"));
         }
         (LogState::Closed, true) if !is_taken_here => {
-            return Err(
-                Failure::new(Kind::Conflict, "another host has taken the shared log").hint("use the log of that host")
-            );
+            return Err(Failure::new(Kind::Conflict, taken(&log)).hint("use the log of that host"));
         }
         (LogState::Importing, true) => {
             return Err(Failure::new(Kind::Conflict, "the move to the shared log has not ended")

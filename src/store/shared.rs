@@ -432,7 +432,9 @@ fn clocks(access: &EngineAccess) -> Result<HostClocks, Error> {
 }
 
 fn closed() -> Error {
-    Error::Unreachable { message: "the shared log is closed: it was moved, or is being filled".to_owned() }
+    const CLOSED: &str = "the shared log is closed: a host took it with `access log leave`, or `access log move` has not ended. \
+That host goes on with `access log move`";
+    Error::Unreachable { message: CLOSED.to_owned() }
 }
 
 /// The last entry of this copy.

@@ -55,11 +55,13 @@ fn a_log_moves_there_and_back() {
     assert!(!alpha.entries().last().unwrap().contains("\"host\""));
 
     // Nobody else takes it, writes to it, or takes it for fresh.
-    beta.fails(&["log", "leave", &owner], 5, "another host has taken the shared log");
-    beta.fails(&["log", "move", &owner], 5, "another host has taken the shared log");
+    beta.fails(&["log", "leave", &owner], 5, "the host alpha has taken the shared log");
+    beta.fails(&["log", "move", &owner], 5, "the host alpha has taken the shared log");
     beta.by("bob").fails(&ASK, 69, "the shared log is closed");
     beta.fails(&["follow", "--once"], 69, "the shared log is closed");
     assert!(beta.succeeds(&["log", "status"]).contains(": CLOSED, as a host has taken it"));
+    let doctor = String::from_utf8(beta.run(&["doctor"]).stdout).unwrap();
+    assert!(doctor.contains("closed: a host took it") && doctor.contains("move it back from that host"), "{doctor}");
 
     // It goes back to where it was, with what happened meanwhile.
     alpha.succeeds(&["log", "move", &owner]);
