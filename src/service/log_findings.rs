@@ -8,7 +8,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::log::{LogUrl, PatroniSettings};
 use crate::protocol::{FindingView, Health};
-use crate::store::{EngineHealth, Error, KnownState, Store};
+use crate::store::{EngineHealth, Error, KnownState, Store, UNEXPLAINED_FORK};
 use crate::tls;
 
 /// A copy up to this age, and a clock that is wrong by no more, are ok; in milliseconds.
@@ -53,10 +53,7 @@ fn wrong(what: &str, failure: Failure) -> FindingView {
 fn engine(health: &EngineHealth, known: &KnownState) -> FindingView {
     let EngineHealth { settings, state, is_fork, is_closed } = health;
     if *is_fork {
-        const MEND: [&str; 2] = [
-            "keep this copy and the shared log as they are: one of the two was rewritten or restored",
-            "docs/fleet.md says what to do",
-        ];
+        const MEND: [&str; 1] = [UNEXPLAINED_FORK];
         let found = format!("FORK: it does not have entry {} of this copy; its last is {}", known.seq, state.head.seq);
         return finding("shared log", Health::Wrong, found, &MEND);
     }
@@ -114,7 +111,7 @@ fn replicas(health: &EngineHealth) -> FindingView {
 
 /// Only where the configuration says where to ask.
 fn patroni(url: &LogUrl) -> Option<FindingView> {
-    const MEND: [&str; 1] = ["docs/fleet.md has the settings that matter"];
+    const MEND: [&str; 1] = ["the page on several hosts (fleet.md) has the settings that matter"];
     let address = url.patroni.as_ref()?;
     let settings = match PatroniSettings::ask(address, url.ca_file.as_deref()) {
         Ok(settings) => settings,

@@ -88,7 +88,7 @@ pub use recent::{Act, Filed};
 pub use report::Period;
 pub use rules::keys as rule_keys;
 pub use settle::Pending;
-pub use shared::EngineAccess;
+pub use shared::{EngineAccess, UNEXPLAINED_FORK};
 pub use write::{Context, Write};
 
 use crate::error::{Failure, Kind};

@@ -233,7 +233,9 @@ impl Store {
             (Settled::Refused(message), Ok(())) => Err(Error::Unreachable { message }.into()),
             (Settled::Forbidden(message), Ok(())) => Err(Error::Forbidden { message }.into()),
             // It would be sent again.
-            (Settled::Refused(message) | Settled::Forbidden(message), Err(_)) => Err(Error::CommitUnknown { message }.into()),
+            (Settled::Refused(message) | Settled::Forbidden(message), Err(_)) => {
+                Err(Error::CommitUnknown { message }.into())
+            }
         }
     }
 
@@ -462,6 +464,10 @@ fn forked(conn: &Connection, ours: &LogPlace, state: &EngineState) -> Error {
     }
 }
 
+/// What to do about it.
+pub const UNEXPLAINED_FORK: &str = "if PostgreSQL was restored from a backup, run `access log raise-epoch` once, as the owner of the log, \
+then `access log salvage` on each host that says FORK. Otherwise keep both as they are, and compare the copies of all hosts";
+
 /// `known`: the last epoch that this copy has seen.
 pub(super) fn fork(ours: &LogPlace, state: &EngineState, known: i64) -> Error {
     let what =
@@ -472,5 +478,5 @@ pub(super) fn fork(ours: &LogPlace, state: &EngineState, known: i64) -> Error {
         return Error::Shared { message, hint };
     }
     let message = format!("{what}; one of the two was rewritten or restored");
-    Error::Shared { message, hint: "keep both as they are, and compare them: see docs/fleet.md".to_owned() }
+    Error::Shared { message, hint: UNEXPLAINED_FORK.to_owned() }
 }
