@@ -160,18 +160,24 @@ fn certificate(url: &LogUrl, clocks: &HostClocks) -> Option<FindingView> {
 }
 
 fn copy(known: &KnownState, health: Option<&EngineHealth>, clocks: &HostClocks) -> FindingView {
-    const MEND: [&str; 1] = ["keep the copy fresh: systemctl enable --now access-follow.service, or `access follow`"];
+    // Another finding says why the log can't be reached.
+    let is_reachable = health.is_some_and(|health| !health.is_closed && !health.is_fork);
+    let mend: &[&str] = if is_reachable {
+        &["keep the copy fresh: systemctl enable --now access-follow.service, or `access follow`"]
+    } else {
+        &[]
+    };
     let lag = health.map_or(0, |health| health.state.head.seq - known.seq).max(0);
     let behind = if lag == 0 { String::new() } else { format!(", {} behind", quantity(lag, "entry", "entries")) };
     match known.replica.contact.age(clocks) {
         ContactAge::Milliseconds(age) if age <= FRESH => ok("copy", format!("entry {}{behind}", known.seq)),
         ContactAge::Milliseconds(age) => {
             let found = format!("entry {}{behind}; last heard from the log {} ago", known.seq, brief(age / 1000));
-            finding("copy", Health::Warning, found, &MEND)
+            finding("copy", Health::Warning, found, mend)
         }
         ContactAge::BeforeBoot => {
             let found = format!("entry {}{behind}; not heard from the log since this host started", known.seq);
-            finding("copy", Health::Warning, found, &MEND)
+            finding("copy", Health::Warning, found, mend)
         }
     }
 }
