@@ -250,7 +250,11 @@ fn outcome_alone(view: &RequestView, now: Timestamp) -> String {
                 (0, 1) => String::new(),
                 (have, need) => format!("has {have} of {}, ", quantity(need, "approval", "approvals")),
             };
-            format!("Request {id}: {proposed}, {has}waiting on {who}")
+            let void = match view.void_approvals() {
+                void if void.is_empty() => String::new(),
+                void => format!("; approvals that no longer count: {}", joined(void)),
+            };
+            format!("Request {id}: {proposed}, {has}waiting on {who}{void}")
         }
         (State::Active, Some(grant)) => {
             let until = match grant.ends_at {
