@@ -108,8 +108,10 @@ fn structure(read: &Read<'_>) -> FindingView {
 }
 
 fn record(read: &Read<'_>, against: &[KeptCheckpoint]) -> FindingView {
-    const MEND: [&str; 3] = [
-        "`access audit verify` lists every fault",
+    let verify = if against.is_empty() { "access audit verify" } else { "access audit verify --against FILE" };
+    let verify = format!("`{verify}`, as an admin, an auditor or the owner, lists every fault");
+    let mend = [
+        verify.as_str(),
         "if an old copy was restored, later decisions are lost, and access revoked since is active again: revoke it (`access list --state active`)",
         "otherwise find out who could write to the file, and keep it for examination",
     ];
@@ -129,9 +131,9 @@ fn record(read: &Read<'_>, against: &[KeptCheckpoint]) -> FindingView {
             });
             let faults = quantity(proof.faults.len(), "fault", "faults");
             let found = format!("{faults}; the first: {}", first.unwrap_or_default());
-            finding("record", Health::Wrong, found, &MEND)
+            finding("record", Health::Wrong, found, &mend)
         }
-        Err(error) => finding("record", Health::Wrong, Failure::from(error).message, &MEND),
+        Err(error) => finding("record", Health::Wrong, Failure::from(error).message, &mend),
     }
 }
 

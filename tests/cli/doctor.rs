@@ -201,7 +201,12 @@ fn a_checkpoint_kept_elsewhere_tells_of_what_a_restore_lost() {
     fs::copy(&copy, world.db()).unwrap();
     assert!(world.may("bob", "target:orders-db"), "what was revoked since lives again");
     world.run("root", &["doctor"]).ok();
-    let ran = world.run("root", &against).exits(1).says("WRONG    record ").says("the log ends at entry ");
+    let ran = world
+        .run("root", &against)
+        .exits(1)
+        .says("WRONG    record ")
+        .says("`access audit verify --against FILE`")
+        .says("the log ends at entry ");
     let ran = ran.says("access revoked since is active again: revoke it (`access list --state active`)");
     assert!(!ran.out.contains("WRONG    structure"), "{}", ran.out);
     shows(&world.json("alice", &["list", "--state", "active"]), &json!([{ "id": 1 }]));
