@@ -149,6 +149,13 @@ impl Backend {
     /// Where a copy of a shared log is made. On a shared host root does it, and becomes the user who will own it.
     pub fn place_for_copy(&self) -> Result<&Path, Failure> {
         match self {
+            Backend::Own(own) if is_roots_alone(own.path()) => {
+                let message =
+                    format!("this host is not shared yet, and only root could use a copy at {}", own.path().display());
+                Err(Failure::new(Kind::Conflict, message)
+                    .hint("write socket = \"/run/access/access.sock\" above [log] in /etc/access/config.toml, then run this again")
+                    .hint("or, for a copy of root's own, name the file with --db"))
+            }
             Backend::Own(own) => Ok(own.path()),
             Backend::Shared(host) if identity::is_root() => {
                 server::become_owner(&host.shared.database)?;
@@ -243,6 +250,11 @@ fn only_root() -> Failure {
 /// Whether the configuration says how to reach a shared log.
 pub fn names_shared_log() -> bool {
     config::log().is_ok()
+}
+
+/// Whether this is root's own place for a database, on a host that has the system user and so is to be shared.
+fn is_roots_alone(path: &Path) -> bool {
+    identity::is_root() && server::has_system_user() && config::database().is_ok_and(|default| default == path)
 }
 
 /// Whether this user may open a shared host's database directly.
