@@ -258,7 +258,7 @@ impl LogSalvageArgs {
         let mut words = format!("Wrote {entries} that the shared log lacks after {} to {file}", salvaged.common);
         match &salvaged.kept {
             Some(kept) => words += &format!("; the old copy is {}", kept.display()),
-            None => app.printer.hint("make a new copy with --rejoin, once nobody else uses this database"),
+            None => app.printer.hint("then make a new copy with --rejoin and another file, once nobody else uses this database"),
         }
         app.printer.print_or(&words, &salvaged)?;
         Ok(0)
