@@ -16,9 +16,18 @@ const FRESH: i64 = 10_000;
 /// A certificate that ends sooner is to be renewed: 30 days, in seconds.
 const RENEW: i64 = 30 * 24 * 3600;
 
-/// Nothing where the log is in this database alone.
+/// Nothing where the log is in this database alone, and is to be.
 pub fn findings(store: &Store, clocks: &dyn Fn() -> Result<HostClocks, Failure>) -> Vec<FindingView> {
-    let Some(known) = store.known() else { return Vec::new() };
+    let Some(known) = store.known() else {
+        // No copy, though the configuration says how to reach a log.
+        const MEND: [&str; 2] = [
+            "on the first host: `access log move`",
+            "on another host: move this database away, then `access log join`",
+        ];
+        let found = || "[log] is configured, and this database is not a copy of that log".to_owned();
+        let is_configured = store.log_url().is_ok();
+        return if is_configured { vec![finding("shared log", Health::Warning, found(), &MEND)] } else { Vec::new() };
+    };
     let mut found = Vec::new();
     let clocks = match clocks() {
         Ok(clocks) => clocks,

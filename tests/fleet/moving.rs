@@ -9,6 +9,7 @@ fn a_log_moves_there_and_back() {
     let fleet = Fleet::start();
     let (alpha, beta, owner) = (fleet.on("alpha"), fleet.on("beta"), fleet.url("keeper"));
     let first = alpha.entries();
+    assert!(alpha.succeeds(&["doctor"]).contains("[log] is configured, and this database is not a copy"));
     alpha.succeeds(&["log", "init", &owner]);
     // Upgrading is the same command.
     alpha.succeeds(&["log", "init", &owner]);
@@ -82,7 +83,11 @@ fn a_host_that_may_not_decide_neither_takes_the_log_nor_shares_one() {
     alpha.succeeds(&["log", "allow", "leaf", "ask", &owner]);
     leaf.succeeds(&["log", "join"]);
     for dry_run in [&["--dry-run"][..], &[]] {
-        leaf.fails(&[&["log", "leave", &owner], dry_run].concat(), 5, "leaf may only ask, so it can't take the shared log");
+        leaf.fails(
+            &[&["log", "leave", &owner], dry_run].concat(),
+            5,
+            "leaf may only ask, so it can't take the shared log",
+        );
     }
     alpha.by("bob").succeeds(&ASK);
 
@@ -91,11 +96,13 @@ fn a_host_that_may_not_decide_neither_takes_the_log_nor_shares_one() {
     leaf.succeeds(&["log", "leave", &owner]);
     leaf.by("alice").succeeds(&["approve", "1"]);
     alpha.succeeds(&["log", "allow", "leaf", "ask", &owner]);
-    let before = fleet.ask("SELECT state || count(e.seq) FROM access.log LEFT JOIN access.entry e ON true GROUP BY state");
+    let before =
+        fleet.ask("SELECT state || count(e.seq) FROM access.log LEFT JOIN access.entry e ON true GROUP BY state");
     for dry_run in [&["--dry-run"][..], &[]] {
         leaf.fails(&[&["log", "move", &owner], dry_run].concat(), 5, "leaf may only ask, so it can't share its log");
     }
-    let after = fleet.ask("SELECT state || count(e.seq) FROM access.log LEFT JOIN access.entry e ON true GROUP BY state");
+    let after =
+        fleet.ask("SELECT state || count(e.seq) FROM access.log LEFT JOIN access.entry e ON true GROUP BY state");
     assert_eq!(before, after);
     alpha.succeeds(&["log", "allow", "leaf", "decide", &owner]);
     leaf.succeeds(&["log", "move", &owner]);
