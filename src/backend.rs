@@ -149,6 +149,13 @@ impl Backend {
     /// Where a copy of a shared log is made. On a shared host root does it, and becomes the user who will own it.
     pub fn place_for_copy(&self) -> Result<&Path, Failure> {
         match self {
+            Backend::Own(own) if is_roots_alone(own.path()) => {
+                let message =
+                    format!("this host is not shared yet, and only root could use a copy at {}", own.path().display());
+                Err(Failure::new(Kind::Conflict, message)
+                    .hint("write socket = \"/run/access/access.sock\" above [log] in /etc/access/config.toml, then run this again")
+                    .hint("or, for a copy of root's own, name the file with --db"))
+            }
             Backend::Own(own) => Ok(own.path()),
             Backend::Shared(host) if identity::is_root() => {
                 server::become_owner(&host.shared.database)?;
@@ -245,24 +252,34 @@ pub fn names_shared_log() -> bool {
     config::log().is_ok()
 }
 
+/// Whether this is root's own place for a database, on a host that has the system user and so is to be shared.
+fn is_roots_alone(path: &Path) -> bool {
+    identity::is_root() && server::has_system_user() && config::database().is_ok_and(|default| default == path)
+}
+
 /// Whether this user may open a shared host's database directly.
 fn looks_after(database: &Path) -> bool {
     let owner = || std::fs::metadata(database).is_ok_and(|found| found.uid() == geteuid().as_raw());
     identity::is_root() || owner()
 }
 
+fn open_own(path: &Path) -> Result<Store, Failure> {
+    match Store::open(path) {
+        Err(store::Error::Absent { path }) if names_shared_log() => {
+            let message = format!("there is no copy of the shared log at {}", path.display());
+            Err(Failure::new(Kind::Unavailable, message)
+                .hint("make it with `access log join`")
+                .hint("on the first host, before the log is shared: `access init`"))
+        }
+        opened => Ok(opened?.with_engine(server::engine())),
+    }
+}
+
 impl Own {
     fn new(path: PathBuf, acting_as: Option<Name>, as_of: AsOfLast) -> Result<Own, Failure> {
         let acting_as = acting_as.map_or(ActingAs::Login, ActingAs::Member);
         let caller = Caller { login: identity::login()?, root: identity::is_root(), acting_as };
-        Ok(Own {
-            path,
-            store: OnceCell::new(),
-            caller,
-            became_owner: Cell::new(false),
-            open: |path| Ok(Store::open(path)?.with_engine(server::engine())),
-            as_of,
-        })
+        Ok(Own { path, store: OnceCell::new(), caller, became_owner: Cell::new(false), open: open_own, as_of })
     }
 
     /// A shared host's.

@@ -3,7 +3,7 @@
 use tz::TimeZoneRef;
 
 use crate::domain::duration::brief;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{CLOCK_SLACK, Timestamp};
 use crate::time_zone::{Offset, local_time, local_zone};
 
 /// The local zone, or UTC where it is unknown. What is written names its offset, so nobody takes one for the other.
@@ -73,7 +73,21 @@ pub fn relative(time: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// `2026-11-24 09:00 +01:00 (2d4h ago)`.
+/// How long ago something was recorded. A clock that ran ahead leaves times that are still to come, once it is set right.
+pub fn ago(time: Timestamp, now: Timestamp) -> String {
+    match time.since(now) {
+        ..=0 => relative(time, now),
+        1..=CLOCK_SLACK => "now".to_owned(),
+        _ => "by a wrong clock".to_owned(),
+    }
+}
+
+/// `2026-11-24 09:00 +01:00 (2d4h ago)`, of something that was recorded.
+pub fn recorded_in_full(time: Timestamp, now: Timestamp) -> String {
+    format!("{} ({})", date_and_time(time), ago(time, now))
+}
+
+/// `2026-11-24 09:00 +01:00 (2d4h ago)`, or `(in 7h59m)`.
 pub fn in_full(time: Timestamp, now: Timestamp) -> String {
     format!("{} ({})", date_and_time(time), relative(time, now))
 }
@@ -115,6 +129,14 @@ mod tests {
             ("2026-12-01T09:00:00Z", "in 1w"),
         ] {
             assert_eq!(relative(at(time), now), words);
+        }
+        for (time, words) in [
+            ("2026-11-22T08:00:00Z", "2d1h ago"),
+            ("2026-11-24T09:00:00Z", "now"),
+            ("2026-11-24T09:01:00Z", "now"),
+            ("2026-11-24T09:01:01Z", "by a wrong clock"),
+        ] {
+            assert_eq!(ago(at(time), now), words);
         }
     }
 }

@@ -53,7 +53,9 @@ impl Run for ExpireArgs {
         let carry = match &expired {
             Ok(_) => true,
             // Access has ended, whether or not the shared log knows it.
-            Err(failure) => failure.kind == Kind::Unavailable && app.backend()?.answer(StillHeld {}).is_ok(),
+            Err(failure) => {
+                matches!(failure.kind, Kind::Unavailable | Kind::Refused) && app.backend()?.answer(StillHeld {}).is_ok()
+            }
         };
         // What was recorded is shown, whatever comes of this.
         let carried = if carry { systems } else { Ok(false) };

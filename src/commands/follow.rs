@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::Run;
 use super::app::App;
+use crate::domain::text::quantity;
 use crate::error::{Failure, Kind};
 
 /// How often the shared log is asked.
@@ -34,7 +35,10 @@ impl Run for FollowArgs {
         loop {
             match app.backend()?.database()?.follow().map_err(Failure::from) {
                 Ok(new) if self.once => {
-                    app.printer.print_or(&format!("Took in {new} entries"), &serde_json::json!({ "entries": new }))?;
+                    app.printer.print_or(
+                        &format!("Took in {}", quantity(new, "entry", "entries")),
+                        &serde_json::json!({ "entries": new }),
+                    )?;
                     return Ok(0);
                 }
                 Ok(_) if trouble.take().is_some() => app.printer.status("The shared log can be reached again"),

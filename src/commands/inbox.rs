@@ -8,7 +8,7 @@ use super::app::App;
 use crate::domain::time::Timestamp;
 use crate::protocol::NotificationView;
 use crate::service::{Inbox, MarkRead};
-use crate::time_format::{relative, with_local_times};
+use crate::time_format::{ago, with_local_times};
 use crate::ui::{Color, Column, Fit, Shown, line};
 
 /// List your notifications
@@ -67,7 +67,7 @@ fn notification_row(view: &NotificationView, now: Timestamp) -> Vec<Shown> {
     let color = view.read_at.map(|_| Color::Grey);
     vec![
         view.id.to_string().into(),
-        relative(view.at, now).into(),
+        ago(view.at, now).into(),
         Shown(line(&with_local_times(&view.text)).into_owned(), color),
     ]
 }

@@ -85,7 +85,8 @@ impl InitArgs {
         app.printer.print_or(&words, &json)?;
         app.printer.hint("serve it: systemctl enable --now access.socket access-expire.timer");
         app.printer.hint("with connectors: systemctl enable --now access-reconcile.service");
-        app.printer.hint("or, without systemd: `access serve` at boot, and packaging/cron.d/access");
+        app.printer
+            .hint("or, without systemd: the table packaging/cron.d/access (in the checkout or /usr/share/doc/access)");
         app.printer.hint("then check the installation: access doctor");
         Ok(0)
     }

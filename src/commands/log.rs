@@ -12,10 +12,10 @@ use super::app::App;
 use crate::domain::host::HostPower;
 use crate::domain::text::quantity;
 use crate::log::{Engine, LogConfig};
-use crate::protocol::{MoveOutcome, MovedView};
+use crate::protocol::{EngineCondition, MoveOutcome, MovedView};
 use crate::server;
 use crate::service;
-use crate::time_format::relative;
+use crate::time_format::ago;
 
 /// Share the log with other hosts, in a PostgreSQL database
 #[derive(Debug, Args)]
@@ -196,7 +196,8 @@ impl Run for LogArgs {
             LogVerb::Join(_) => {
                 let path = app.backend()?.place_for_copy()?.to_owned();
                 let place = service::join_log(&path, server::engine())?;
-                let words = format!("Joined the shared log: {} entries, at {}", place.seq, path.display());
+                let entries = quantity(place.seq, "entry", "entries");
+                let words = format!("Joined the shared log: {entries}, at {}", path.display());
                 app.printer.print_or(&words, &json!({ "entries": place.seq, "database": path }))?;
                 app.printer.hint("keep the copy fresh with `access follow`");
             }
@@ -258,7 +259,9 @@ impl LogSalvageArgs {
         let mut words = format!("Wrote {entries} that the shared log lacks after {} to {file}", salvaged.common);
         match &salvaged.kept {
             Some(kept) => words += &format!("; the old copy is {}", kept.display()),
-            None => app.printer.hint("make a new copy with --rejoin, once nobody else uses this database"),
+            None => app
+                .printer
+                .hint("then make a new copy with --rejoin and another file, once nobody else uses this database"),
         }
         app.printer.print_or(&words, &salvaged)?;
         Ok(0)
@@ -272,10 +275,15 @@ fn status(app: &mut App) -> Result<()> {
         sheet.field("host", &status.host);
         sheet.field("this copy", &format!("entry {}", status.position.seq));
         if let Some(engine) = &status.engine {
-            sheet.field("shared log", &format!("entry {}, epoch {}", engine.seq, engine.epoch));
+            let how = match engine.state {
+                EngineCondition::Open => "",
+                EngineCondition::Closed => ": CLOSED, as a host has taken it, or a move into it has not ended",
+                EngineCondition::Fork => ": FORK, it does not have the last entry of this copy",
+            };
+            sheet.field("shared log", &format!("entry {}, epoch {}{how}", engine.seq, engine.epoch));
             for host in &engine.hosts {
                 let seen = host.seen_at.map_or("never seen".to_owned(), |at| {
-                    format!("entry {}, seen {}", host.seen_seq.unwrap_or(0), relative(at, now))
+                    format!("entry {}, seen {}", host.seen_seq.unwrap_or(0), ago(at, now))
                 });
                 sheet.field(&host.host, &format!("{}: {seen}", host.may));
             }

@@ -1,5 +1,7 @@
 //! `access outbox`: messages that wait to be sent, and those that failed.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
@@ -58,9 +60,14 @@ impl Run for OutboxArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         match self.verb {
             Some(OutboxVerb::Retry(retry)) => {
-                let count = app.backend()?.answer(OutboxRetry { ids: retry.ids })?;
-                let words = quantity(count, "is due again", "are due again");
+                let count = app.backend()?.answer(OutboxRetry { ids: retry.ids.clone() })?;
+                let words = quantity(count, "message is due again", "messages are due again");
+                let all = retry.ids.is_empty();
                 app.printer.print_or(&words, &serde_json::json!({ "retried": count }))?;
+                if all && count == 0 {
+                    app.printer
+                        .hint("no message was given up; to send one that waits now, name it: `access outbox retry ID`");
+                }
             }
             Some(OutboxVerb::Discard(discard)) => {
                 let count = app.backend()?.answer(OutboxDiscard { ids: discard.ids })?;
@@ -68,9 +75,16 @@ impl Run for OutboxArgs {
                 app.printer.print_or(&words, &serde_json::json!({ "discarded": count }))?;
             }
             None => {
+                // Those that wait for their next try. What comes later for the same receiver waits for them.
+                let mut failing: BTreeMap<(String, String), i64> = BTreeMap::new();
                 let (_, count) = app.rows(Outbox { dead: self.dead }, |list, view| {
                     let now = list.now();
-                    list.row(&view, &QUEUED, || queued_row(&view, now))
+                    let receiver = (view.channel.to_string(), view.to.clone());
+                    let behind = failing.get(&receiver).copied();
+                    if view.attempts > 0 && view.due_at.is_some_and(|due| due > now) {
+                        failing.entry(receiver).or_insert(view.id);
+                    }
+                    list.row(&view, &QUEUED, || queued_row(&view, behind, now))
                 })?;
                 if count == 0 {
                     app.printer.status(if self.dead { "Nothing was given up" } else { "No messages wait to be sent" });
@@ -95,14 +109,14 @@ const QUEUED: [Column; 7] = [
     Column("WHY", Fit::Wrap),
 ];
 
-fn queued_row(view: &QueuedView, now: Timestamp) -> Vec<Shown> {
+fn queued_row(view: &QueuedView, behind: Option<i64>, now: Timestamp) -> Vec<Shown> {
     let color = (view.attempts > 0).then_some(if view.dead { Color::Red } else { Color::Yellow });
     let event = match view.request {
         Some(request) => format!("{} {request}", view.event.as_str()),
         None => view.event.as_str().to_owned(),
     };
     let next = match view.due_at {
-        Some(due) if due <= now => "due".to_owned(),
+        Some(due) if due <= now => behind.map_or_else(|| "due".to_owned(), |id| format!("after {id}")),
         Some(due) => relative(due, now),
         None => "given up".to_owned(),
     };

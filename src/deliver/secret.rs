@@ -90,7 +90,14 @@ fn read_file(path: &Path) -> Result<String, Failure> {
     if mode & 0o077 != 0 && !shared {
         let failure =
             invalid(format!("{shown} can be read or written by others (mode {mode:04o}), so it is not secret"));
-        return Err(failure.hint(format!("chmod 600 {shown}, and replace the secret")));
+        // What root has beside the configuration of a shared host is for the system user too.
+        return Err(failure.hint(
+            if found.uid() == 0 && Group::from_name("access").is_ok_and(|group| group.is_some()) {
+                format!("chown root:access {shown}; chmod 640 {shown}, and replace the secret")
+            } else {
+                format!("chmod 600 {shown}, and replace the secret")
+            },
+        ));
     }
     read.text(path)
 }

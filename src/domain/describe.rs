@@ -142,7 +142,7 @@ fn describe(
         | Event::GrantExpired { .. }
         | Event::GrantRevoked { .. } => of_grant(event, about, whose, times),
         Event::AttemptRefused { command, why, .. } => format!("{command} was refused: {why}"),
-        Event::ClockAccepted { .. } => "The system clock was set back, and the owner accepted its time".to_owned(),
+        Event::ClockAccepted { .. } => format!("The clock was set back, and {} accepted its time", or_root(actor)),
         Event::PreferenceChanged { member, .. } => format!("{member} changed their notification settings"),
         Event::GrantProvisioned(_)
         | Event::GrantDeprovisioned(_)

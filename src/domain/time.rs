@@ -13,6 +13,9 @@ use super::{Malformed, read_by_parsing};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
+/// A clock this much behind the last recorded time is wrong, or was: one minute. Less is taken as that time.
+pub const CLOCK_SLACK: i64 = 60;
+
 impl Timestamp {
     const LAST: i64 = 253_402_300_799;
 

@@ -58,7 +58,8 @@ impl LogConfig {
         }
         if config.get_hosts().is_empty() || config.get_dbname().is_none() {
             return Err(invalid("the URL of the log names no server or no database".to_owned())
-                .hint("such as postgresql://bastion1@db1,db2/access"));
+                .hint("such as postgresql://bastion1@db1,db2/access")
+                .hint("or, for a socket of this machine, postgresql://bastion1@%2Frun%2Fpostgresql/access"));
         }
         if let Some(file) = &self.password_file {
             config.password(tls::secret(file)?);

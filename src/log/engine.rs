@@ -23,6 +23,8 @@ pub enum EngineError {
     Slow,
     /// The database refuses, and says why. Nothing was changed.
     Refused(String),
+    /// This host may not do it. Nothing was changed.
+    Forbidden(String),
     /// Whether the entries were appended is not known.
     OutcomeUnknown(String),
 }
@@ -312,7 +314,7 @@ impl Engine {
             let problem = problem(&error);
             // A transaction that failed is open until it is rolled back.
             match problem {
-                EngineError::Refused(_) => self.let_go(),
+                EngineError::Refused(_) | EngineError::Forbidden(_) => self.let_go(),
                 _ => {
                     self.drop_connection();
                     // It may be one that does not know that another leads now.
@@ -425,6 +427,11 @@ fn problem(error: &StepError) -> EngineError {
     };
     if let Some(error) = error.as_db_error() {
         let code = error.code().code();
+        // As access.turn and access.inspect say it. A copy of another host is a fault of this one.
+        let said = error.message();
+        if code == "42501" && said.starts_with("the host ") && !said.contains(" an entry of the host ") {
+            return EngineError::Forbidden(said.to_owned());
+        }
         let text = format!("{} ({code})", error.message());
         if code == "55P03" {
             return EngineError::Busy(text);

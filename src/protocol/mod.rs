@@ -43,8 +43,8 @@ pub use request::{
 };
 pub use session::{OpenSessionView, OverSession, SessionRecord, SessionVerdict, SessionView};
 pub use shared_log::{
-    AsOf, AsOfLast, EngineView, Freshness, HostBehindView, HostView, LogStatusView, MoveOutcome, MovedView,
-    SalvagedView,
+    AsOf, AsOfLast, EngineCondition, EngineView, Freshness, HostBehindView, HostView, LogStatusView, MoveOutcome,
+    MovedView, SalvagedView,
 };
 pub use team::{
     AgainstView, CheckView, FollowView, Follows, HolderView, NeedView, NeedsView, OtherwiseView, PlanView, ProfileView,

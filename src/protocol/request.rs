@@ -314,6 +314,17 @@ impl RequestView {
         self
     }
 
+    /// Those who approved other terms, or what an edit changed, if an approval has come since.
+    pub fn void_approvals(&self) -> Vec<&Name> {
+        let given = || self.decisions.iter().filter(|one| one.verdict == Verdict::Approve);
+        if !given().max_by_key(|one| one.at).is_some_and(|last| last.counts) {
+            return Vec::new();
+        }
+        let by = |counts: bool| given().filter(move |one| one.counts == counts).map(|one| &one.by).collect();
+        let (void, valid): (BTreeSet<&Name>, BTreeSet<&Name>) = (by(false), by(true));
+        void.difference(&valid).copied().collect()
+    }
+
     pub fn seen(&self) -> Option<Seen> {
         self.last_seq.map(|seq| Seen(seq.to_string()))
     }

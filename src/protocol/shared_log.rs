@@ -107,9 +107,21 @@ pub struct LogStatusView {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineView {
+    pub state: EngineCondition,
     pub seq: i64,
     pub epoch: i64,
     pub hosts: Vec<HostView>,
+}
+
+/// What the shared log is to this copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineCondition {
+    Open,
+    /// A host has taken it, or the move into it has not ended.
+    Closed,
+    /// It does not have the last entry of this copy.
+    Fork,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -75,7 +75,11 @@ pub fn answers(operations: &[Operation], output: &[u8], ended: &ProgramEnd, said
             Ok(answer) => parsed.push(answer),
             Err(why) => {
                 let (why, shown) = (one_line(&why), one_line(line));
-                return unclear(format!("it printed a line that is no answer ({why}): {}", shortened(&shown, 80)));
+                let said = if said.is_empty() { String::new() } else { format!("; it said: {said}") };
+                return unclear(format!(
+                    "it printed a line that is no answer ({why}): {}{said}",
+                    shortened(&shown, 80)
+                ));
             }
         }
     }
@@ -117,7 +121,7 @@ fn in_part(operations: &[Operation], parsed: Vec<ConnectorAnswer>, ended: &Progr
 }
 
 fn parse(line: &str) -> Result<ConnectorAnswer, String> {
-    let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let value: Value = serde_json::from_str(line).map_err(|_| "not JSON".to_owned())?;
     if let Some(holds) = value.get("holds").and_then(Value::as_array) {
         let holders: Result<Vec<Option<Holder>>, String> = holds.iter().map(holder).collect();
         return Ok(ConnectorAnswer::Holds(holders?.into_iter().flatten().collect()));

@@ -293,7 +293,8 @@ fn is_for<C: Call>(call: &C, uid: Uid) -> Result<(), Failure> {
 
 fn root_decides_nothing() -> Failure {
     Failure::new(Kind::Refused, "on a shared host root is not a member")
-        .hint("as root you can run `access check` with `--user` or `--login`, `expire`, `backup`, `doctor` and `serve`")
+        .hint("as root you can run `access check` with `--user` or `--login`, and what maintains the host: `backup`, `deliver`, \
+`doctor`, `expire`, `follow`, `log`, `outbox`, `reconcile`, `serve` and `team replace-owner`")
 }
 
 /// The places of a user are the four bytes of this file from offset `uid * 4`. Above those of the highest uid:

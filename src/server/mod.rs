@@ -22,6 +22,8 @@ pub use process::{another_owner, as_user, become_owner, become_user, clear_envir
 
 use std::path::Path;
 
+use nix::unistd::User;
+
 use crate::config;
 use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
@@ -32,6 +34,11 @@ use crate::time_zone;
 
 /// The system user who owns a shared host's database.
 pub const USER: &str = "access";
+
+/// Whether this machine has the system user.
+pub fn has_system_user() -> bool {
+    User::from_name(USER).is_ok_and(|user| user.is_some())
+}
 
 /// Whether a user of this name, other than the system user, has an account on this machine.
 pub fn has_account(login: &Login) -> Result<bool, Failure> {

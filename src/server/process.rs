@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use nix::sys::prctl::set_dumpable;
+use nix::sys::prctl::{set_dumpable, set_name};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{
@@ -53,9 +53,10 @@ fn run_again_unless_only(allowed: &[&str], kept: &[&str]) -> Result<(), Failure>
     Err(failed("the environment can't be cleared", &error))
 }
 
-/// Makes new files private, and forbids core dumps and tracing by other processes of the same user.
+/// Makes new files private, names the process (which was started by another name), and forbids core dumps and tracing by other processes of the same user.
 pub fn harden() -> Result<(), Failure> {
     umask(Mode::from_bits_truncate(0o077));
+    set_name(c"access").map_err(|error| failed("the process can't be named", &error.into()))?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|error| failed("core dumps can't be disabled", &error.into()))?;
     set_dumpable(false).map_err(|error| failed("tracing can't be disabled", &error.into()))
 }

@@ -18,7 +18,7 @@ use crate::domain::principal::Principal;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{Request, authorize, clock};
 use crate::domain::terms::RequestId;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{CLOCK_SLACK, Timestamp};
 use crate::error::{Failure, Kind};
 use crate::store::{Error, Read, Write};
 
@@ -178,9 +178,6 @@ impl Named {
     }
 }
 
-/// A clock this much behind the last recorded time is wrong, or was: one minute. Less is taken as that time.
-pub const CLOCK_SLACK: i64 = 60;
-
 /// The time that counts: never earlier than the last recorded one, so that setting the clock back revives nothing.
 pub(super) fn now(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {
     Ok(clock(read.replica()?.as_ref())?.max(read.last_time()?))
@@ -200,7 +197,7 @@ pub(super) fn now_to_write(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestam
             ),
         )
         .hint("set the clock right")
-        .hint("or, if it was wrong before and is right now, the owner runs `access doctor --accept-clock`"));
+        .hint("or, if it was wrong before and is right now: `access doctor --accept-clock`, as the owner or root"));
     }
     Ok(clock.max(last))
 }

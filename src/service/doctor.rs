@@ -16,7 +16,7 @@ use crate::domain::provisioning::{Provisioning, held_still, not_taken_back};
 use crate::domain::recertification::overdue;
 use crate::domain::request::emergency;
 use crate::domain::text::quantity;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{CLOCK_SLACK, Timestamp};
 use crate::error::Failure;
 use crate::protocol::{FindingView, Health, KeptCheckpoint, UnconfirmedView};
 use crate::store::{Error, Read, Store};
@@ -108,8 +108,10 @@ fn structure(read: &Read<'_>) -> FindingView {
 }
 
 fn record(read: &Read<'_>, against: &[KeptCheckpoint]) -> FindingView {
-    const MEND: [&str; 3] = [
-        "`access audit verify` lists every fault",
+    let verify = if against.is_empty() { "access audit verify" } else { "access audit verify --against FILE" };
+    let verify = format!("`{verify}`, as an admin, an auditor or the owner, lists every fault");
+    let mend = [
+        verify.as_str(),
         "if an old copy was restored, later decisions are lost, and access revoked since is active again: revoke it (`access list --state active`)",
         "otherwise find out who could write to the file, and keep it for examination",
     ];
@@ -129,23 +131,23 @@ fn record(read: &Read<'_>, against: &[KeptCheckpoint]) -> FindingView {
             });
             let faults = quantity(proof.faults.len(), "fault", "faults");
             let found = format!("{faults}; the first: {}", first.unwrap_or_default());
-            finding("record", Health::Wrong, found, &MEND)
+            finding("record", Health::Wrong, found, &mend)
         }
-        Err(error) => finding("record", Health::Wrong, Failure::from(error).message, &MEND),
+        Err(error) => finding("record", Health::Wrong, Failure::from(error).message, &mend),
     }
 }
 
 fn the_clock(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
     let last = read.last_time()?;
     let behind = last.since(clock);
-    Ok(if behind > super::clock::CLOCK_SLACK {
+    Ok(if behind > CLOCK_SLACK {
         finding(
             "clock",
             Health::Wrong,
             format!("{clock} is {} before the last recorded time, {last}; nothing can be changed", spell(behind)),
             &[
                 "set the clock right",
-                "or, if it was wrong before and is right now, run `access doctor --accept-clock` (owner)",
+                "or, if it was wrong before and is right now: `access doctor --accept-clock`, as the owner or root",
             ],
         )
     } else {
@@ -154,9 +156,10 @@ fn the_clock(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
 }
 
 fn expiry(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
-    const MEND: [&str; 2] = [
-        "a line for crontab(5), as the owner of the file: * * * * *  access expire",
-        "access ended on time, but nobody was notified",
+    const MEND: [&str; 3] = [
+        "on a shared host: systemctl enable --now access-expire.timer",
+        "elsewhere, a line for crontab(5), as the owner of the file: * * * * *  access expire",
+        "access ends on time all the same, but nobody is notified",
     ];
     let bound = read.time_bound_grants()?;
     let bound_grants = || quantity(bound, "grant has an end", "grants have an end");

@@ -72,12 +72,12 @@ impl Call for Expire {
     }
 }
 
-/// Says what could not be recorded because the shared log can't be reached.
+/// Says what could not be recorded because the shared log can't be reached, or takes it from other hosts alone.
 fn not_recorded(service: &Service<'_>, failure: Failure) -> Failure {
     let due = || -> Result<ExpireView, Failure> {
         service.store.read(|read| Ok(due(read, &PolicyContext::default(), service.now(read)?, usize::MAX)?.1))
     };
-    let (Kind::Unavailable, Ok(due)) = (failure.kind, due()) else { return failure };
+    let (Kind::Unavailable | Kind::Refused, Ok(due)) = (failure.kind, due()) else { return failure };
     let counts = [
         (due.expired, "end of access", "ends of access"),
         (due.started, "start of access", "starts of access"),

@@ -45,8 +45,9 @@ impl Call for HostsBehind {
             Ok(Some(limit))
         })?;
         let Some(limit) = limit else { return Ok(Vec::new()) };
-        let (state, hosts) = service.store.engine_state().map_err(unanswered)?;
-        Ok(hosts.iter().filter_map(|host| behind(host, seq, limit, state.now)).collect())
+        let (contacted, hosts) = service.store.engine_state().map_err(unanswered)?;
+        let now = contacted.state().now;
+        Ok(hosts.iter().filter_map(|host| behind(host, seq, limit, now)).collect())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::log::{LogUrl, PatroniSettings};
 use crate::protocol::{FindingView, Health};
-use crate::store::{EngineHealth, Error, KnownState, Store};
+use crate::store::{EngineHealth, Error, KnownState, Store, UNEXPLAINED_FORK};
 use crate::tls;
 
 /// A copy up to this age, and a clock that is wrong by no more, are ok; in milliseconds.
@@ -16,9 +16,18 @@ const FRESH: i64 = 10_000;
 /// A certificate that ends sooner is to be renewed: 30 days, in seconds.
 const RENEW: i64 = 30 * 24 * 3600;
 
-/// Nothing where the log is in this database alone.
+/// Nothing where the log is in this database alone, and is to be.
 pub fn findings(store: &Store, clocks: &dyn Fn() -> Result<HostClocks, Failure>) -> Vec<FindingView> {
-    let Some(known) = store.known() else { return Vec::new() };
+    let Some(known) = store.known() else {
+        // No copy, though the configuration says how to reach a log.
+        const MEND: [&str; 2] = [
+            "on the first host: `access log move`",
+            "on another host: move this database away, then `access log join`",
+        ];
+        let found = || "[log] is configured, and this database is not a copy of that log".to_owned();
+        let is_configured = store.log_url().is_ok();
+        return if is_configured { vec![finding("shared log", Health::Warning, found(), &MEND)] } else { Vec::new() };
+    };
     let mut found = Vec::new();
     let clocks = match clocks() {
         Ok(clocks) => clocks,
@@ -51,13 +60,18 @@ fn wrong(what: &str, failure: Failure) -> FindingView {
 }
 
 fn engine(health: &EngineHealth, known: &KnownState) -> FindingView {
-    let EngineHealth { settings, state, is_fork, .. } = health;
+    let EngineHealth { settings, state, is_fork, is_closed } = health;
     if *is_fork {
-        const MEND: [&str; 2] = [
-            "keep this copy and the shared log as they are: one of the two was rewritten or restored",
-            "docs/fleet.md says what to do",
-        ];
+        const MEND: [&str; 1] = [UNEXPLAINED_FORK];
         let found = format!("FORK: it does not have entry {} of this copy; its last is {}", known.seq, state.head.seq);
+        return finding("shared log", Health::Wrong, found, &MEND);
+    }
+    if *is_closed {
+        const MEND: [&str; 2] = [
+            "move it back from that host, or end the move: `access log move` there",
+            "until then nothing can be changed from here",
+        ];
+        let found = "closed: a host took it with `access log leave`, or a move into it has not ended".to_owned();
         return finding("shared log", Health::Wrong, found, &MEND);
     }
     ok(
@@ -106,7 +120,7 @@ fn replicas(health: &EngineHealth) -> FindingView {
 
 /// Only where the configuration says where to ask.
 fn patroni(url: &LogUrl) -> Option<FindingView> {
-    const MEND: [&str; 1] = ["docs/fleet.md has the settings that matter"];
+    const MEND: [&str; 1] = ["the page on several hosts (fleet.md) has the settings that matter"];
     let address = url.patroni.as_ref()?;
     let settings = match PatroniSettings::ask(address, url.ca_file.as_deref()) {
         Ok(settings) => settings,
@@ -155,18 +169,24 @@ fn certificate(url: &LogUrl, clocks: &HostClocks) -> Option<FindingView> {
 }
 
 fn copy(known: &KnownState, health: Option<&EngineHealth>, clocks: &HostClocks) -> FindingView {
-    const MEND: [&str; 1] = ["keep the copy fresh: systemctl enable --now access-follow.service, or `access follow`"];
+    // Another finding says why the log can't be reached.
+    let is_reachable = health.is_some_and(|health| !health.is_closed && !health.is_fork);
+    let mend: &[&str] = if is_reachable {
+        &["keep the copy fresh: systemctl enable --now access-follow.service, or `access follow`"]
+    } else {
+        &[]
+    };
     let lag = health.map_or(0, |health| health.state.head.seq - known.seq).max(0);
     let behind = if lag == 0 { String::new() } else { format!(", {} behind", quantity(lag, "entry", "entries")) };
     match known.replica.contact.age(clocks) {
         ContactAge::Milliseconds(age) if age <= FRESH => ok("copy", format!("entry {}{behind}", known.seq)),
         ContactAge::Milliseconds(age) => {
             let found = format!("entry {}{behind}; last heard from the log {} ago", known.seq, brief(age / 1000));
-            finding("copy", Health::Warning, found, &MEND)
+            finding("copy", Health::Warning, found, mend)
         }
         ContactAge::BeforeBoot => {
             let found = format!("entry {}{behind}; not heard from the log since this host started", known.seq);
-            finding("copy", Health::Warning, found, &MEND)
+            finding("copy", Health::Warning, found, mend)
         }
     }
 }

@@ -5,10 +5,11 @@ use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::engine_failure;
+use super::shared_log::{engine_failure, without_copy};
 use super::verify::prove;
 use crate::domain::audit::LogPlace;
 use crate::domain::event::FORMAT;
+use crate::domain::host::HostPower;
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
 use crate::files::draft_of;
@@ -65,7 +66,8 @@ pub fn move_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<Move
     let before = proven(store)?;
     let log = owner.owned().map_err(engine_failure)?;
     let Here { is_copy, has_all } = here(store, &log)?;
-    let host = store.host_role(owner)?;
+    let role = store.host_role(owner);
+    let host = if is_copy { role? } else { role.map_err(without_copy)? };
     let conflict = |what: &str, hint: &str| Err(Failure::new(Kind::Conflict, what).hint(hint));
     match (log.state, is_copy) {
         (LogState::Open, true) => {
@@ -77,7 +79,7 @@ pub fn move_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<Move
             return conflict("the shared log is in use already", "`access log join` makes a copy of it on a new host");
         }
         (LogState::Closed, _) if log.taken_by.as_ref().is_some_and(|taken_by| *taken_by != host) => {
-            return conflict("another host has taken the shared log", "move it back from that host");
+            return conflict(&taken(&log), "move it back from that host");
         }
         (LogState::Importing | LogState::Closed, true) if log.head != before => {
             return conflict("this database is a copy of another shared log", "see `access log status`");
@@ -87,6 +89,7 @@ pub fn move_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<Move
         }
         (LogState::Importing | LogState::Closed, _) => {}
     }
+    decides(store, owner, &host, "share its log", &[])?;
     if dry_run {
         return Ok(MovedView { outcome: MoveOutcome::DryRun, entries: before.seq, host });
     }
@@ -94,6 +97,33 @@ pub fn move_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<Move
     compare(owner, moved)?;
     proven(store)?;
     Ok(MovedView { outcome: MoveOutcome::Moved, entries: moved.seq, host })
+}
+
+fn taken(log: &OwnedLog) -> String {
+    format!("the host {} has taken the shared log", log.taken_by.as_deref().unwrap_or("of another copy"))
+}
+
+/// Fails if this host may not decide. Checked before a log is closed or filled, as such a host could not do what follows.
+fn decides(store: &Store, owner: &mut Engine, host: &str, what: &str, hints: &[&str]) -> Result<(), Failure> {
+    let named = store.read(|read| read.hosts())?;
+    let may = if named.is_empty() {
+        let hosts = owner.hosts().map_err(engine_failure)?;
+        hosts.into_iter().find(|known| known.host == host && !known.retired).map(|known| known.may)
+    } else {
+        let host = host.parse::<Name>().ok();
+        host.and_then(|host| named.get(&host)).map(|known| known.may.as_str().to_owned())
+    };
+    let may = may.unwrap_or_else(|| HostPower::Read.as_str().to_owned());
+    if may == HostPower::Decide.as_str() {
+        return Ok(());
+    }
+    let failure = Failure::new(Kind::Conflict, format!("the host {host} may only {may}, so it can't {what}"));
+    let failure = hints.iter().fold(failure, |failure, hint| failure.hint(*hint));
+    Err(failure.hint(if named.is_empty() {
+        format!("let it decide first, as the owner of the log: `access log allow {host} decide URL`")
+    } else {
+        format!("let it decide first: may = \"decide\" in [hosts.{host}] of the team file")
+    }))
 }
 
 /// The database has computed the hashes from what it has stored, so equal ones are equal entries, and give an equal fold.
@@ -123,9 +153,7 @@ pub fn leave_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<Mov
                 .hint("run the command on a host that has a copy"));
         }
         (LogState::Closed, true) if !is_taken_here => {
-            return Err(
-                Failure::new(Kind::Conflict, "another host has taken the shared log").hint("use the log of that host")
-            );
+            return Err(Failure::new(Kind::Conflict, taken(&log)).hint("use the log of that host"));
         }
         (LogState::Importing, true) => {
             return Err(Failure::new(Kind::Conflict, "the move to the shared log has not ended")
@@ -133,6 +161,8 @@ pub fn leave_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<Mov
         }
         (LogState::Open | LogState::Closed, true) => {}
     }
+    const ELSEWHERE: &str = "run the command on a host that may decide: `access log status` lists the hosts";
+    decides(store, owner, &host, "take the shared log", if is_taken_here { &[] } else { &[ELSEWHERE] })?;
     store.follow_closed()?;
     let before = proven(store)?;
     if dry_run {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
 use super::provisioned::Bound;
-use super::shared_log::is_in_contact;
+use super::shared_log::{is_in_contact, recorded_elsewhere};
 use super::{Call, Callers, Never, Rows, Service};
 use crate::domain::audit;
 use crate::domain::binding::{Binding, Holding, ParameterValue};
@@ -190,40 +190,45 @@ impl Call for RecordProvisioning {
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Position, Failure> {
         let RecordProvisioning { outcomes, drift, looked_at, host } = self;
-        service.store.write(|write| {
-            let now = service.now_to_write(write)?;
-            let context = service.context(None, now);
-            let mut recipients = Recipients::default();
-            // Each is recorded before the next is decided: one run may give and take the same thing.
-            for outcome in outcomes {
-                let provision = provision(write, &outcome)?;
-                let open = write.open_provisioning_of(provision.request, &provision.holding.login)?;
-                let same = |open: &&Provisioning| open.holding == provision.holding && !open.condition.is_drift();
-                let open = open.iter().find(same);
-                if let Some(event) = reconciliation::outcome(open, provision.clone(), outcome.outcome, now) {
-                    let recipients = recipients.of(write, &event, now)?;
-                    write.record(&context, vec![Draft { event, recipients }])?;
+        service
+            .store
+            .write(|write| {
+                let now = service.now_to_write(write)?;
+                let context = service.context(None, now);
+                let mut recipients = Recipients::default();
+                // Each is recorded before the next is decided: one run may give and take the same thing.
+                for outcome in outcomes {
+                    let provision = provision(write, &outcome)?;
+                    let open = write.open_provisioning_of(provision.request, &provision.holding.login)?;
+                    let same = |open: &&Provisioning| open.holding == provision.holding && !open.condition.is_drift();
+                    let open = open.iter().find(same);
+                    if let Some(event) = reconciliation::outcome(open, provision.clone(), outcome.outcome, now) {
+                        let recipients = recipients.of(write, &event, now)?;
+                        write.record(&context, vec![Draft { event, recipients }])?;
+                    }
                 }
-            }
-            let found = drift.into_iter().filter(|view| looked_at.contains(&view.holding.connector));
-            let found = found.map(|view| Drifted { holding: view.holding, drift: view.drift }).collect();
-            let hour_ago = now.minus(reconciliation::DRIFT_WITHIN);
-            let recent = |name: &Name| Ok((name.clone(), write.recent_drift(name, hour_ago)?));
-            let recent: BTreeMap<Name, RecentDrift> = looked_at.iter().map(recent).collect::<Result<_, Error>>()?;
-            recipients.notified.insert(NotificationKind::DriftFound, recent.values().map(|recent| recent.found).sum());
-            let mut open = if looked_at.is_empty() { Vec::new() } else { write.open_provisioning()? };
-            if write.replica()?.is_some() {
-                // Not what another host found. Without a host: from before the log was shared.
-                let host_of = |open: &Provisioning| open.holding.clone().without_host().1;
-                open.retain(|open| host_of(open).is_none_or(|its| host.as_ref() == Some(&its)));
-            }
-            let mut drafts = Vec::new();
-            for event in reconciliation::drift(&open, &recent, found) {
-                drafts.push(Draft { recipients: recipients.of(write, &event, now)?, event });
-            }
-            write.record(&context, drafts)?;
-            Ok(position(write)?)
-        })
+                let found = drift.into_iter().filter(|view| looked_at.contains(&view.holding.connector));
+                let found = found.map(|view| Drifted { holding: view.holding, drift: view.drift }).collect();
+                let hour_ago = now.minus(reconciliation::DRIFT_WITHIN);
+                let recent = |name: &Name| Ok((name.clone(), write.recent_drift(name, hour_ago)?));
+                let recent: BTreeMap<Name, RecentDrift> = looked_at.iter().map(recent).collect::<Result<_, Error>>()?;
+                recipients
+                    .notified
+                    .insert(NotificationKind::DriftFound, recent.values().map(|recent| recent.found).sum());
+                let mut open = if looked_at.is_empty() { Vec::new() } else { write.open_provisioning()? };
+                if write.replica()?.is_some() {
+                    // Not what another host found. Without a host: from before the log was shared.
+                    let host_of = |open: &Provisioning| open.holding.clone().without_host().1;
+                    open.retain(|open| host_of(open).is_none_or(|its| host.as_ref() == Some(&its)));
+                }
+                let mut drafts = Vec::new();
+                for event in reconciliation::drift(&open, &recent, found) {
+                    drafts.push(Draft { recipients: recipients.of(write, &event, now)?, event });
+                }
+                write.record(&context, drafts)?;
+                Ok(position(write)?)
+            })
+            .map_err(recorded_elsewhere)
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
+use super::shared_log::recorded_elsewhere;
 use super::{Call, Callers, Never, Rows, Service};
 use crate::domain::binding::Binding;
 use crate::domain::entitlement::longest;
@@ -171,15 +172,18 @@ impl Call for CloseSessions {
     type Reply = ();
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<(), Failure> {
-        service.store.write(|write| {
-            let now = service.now_to_write(write)?;
-            for OverSession { seq: session, processes, how } in self.sessions {
-                let open = write.open_session(session)?.filter(|open| open.opened.processes == processes);
-                let Some(open) = open else { continue };
-                let event = Event::SessionClosed(ClosedSession { request: open.opened.request, session, how });
-                write.record(&service.context(None, now), vec![Draft { event, recipients: Vec::new() }])?;
-            }
-            Ok(())
-        })
+        service
+            .store
+            .write(|write| {
+                let now = service.now_to_write(write)?;
+                for OverSession { seq: session, processes, how } in self.sessions {
+                    let open = write.open_session(session)?.filter(|open| open.opened.processes == processes);
+                    let Some(open) = open else { continue };
+                    let event = Event::SessionClosed(ClosedSession { request: open.opened.request, session, how });
+                    write.record(&service.context(None, now), vec![Draft { event, recipients: Vec::new() }])?;
+                }
+                Ok(())
+            })
+            .map_err(recorded_elsewhere)
     }
 }

@@ -9,8 +9,8 @@ use crate::domain::duration::brief;
 use crate::domain::replica::{ContactAge, HostClocks, NamedPosition, Replica};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::log::EngineError;
-use crate::protocol::{AsOf, EngineView, Freshness, HostView, LogStatusView, Position};
+use crate::log::{Contacted, EngineError};
+use crate::protocol::{AsOf, EngineCondition, EngineView, Freshness, HostView, LogStatusView, Position};
 use crate::store::{EngineAccess, Error, KnownState, Read, Store};
 
 /// A host is in contact if it heard from the shared log so many milliseconds ago.
@@ -22,16 +22,33 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn engine_failure(error: EngineError) -> Failure {
     match error {
         EngineError::Unreachable(why) | EngineError::Busy(why) | EngineError::OutcomeUnknown(why) => {
-            Failure::new(Kind::Unavailable, format!("the database can't be reached: {why}"))
+            let failure = Failure::new(Kind::Unavailable, format!("the database can't be reached as its owner: {why}"));
+            if why.contains("does not support TLS") {
+                return failure.hint("set `ssl = on` in PostgreSQL, or allow a plain connection with --allow-plain");
+            }
+            failure
         }
         EngineError::Slow => Failure::new(Kind::Unavailable, "the line to the database is slow"),
-        EngineError::Refused(why) => Failure::new(Kind::Failure, format!("the database refuses: {why}")),
+        EngineError::Refused(why) | EngineError::Forbidden(why) => {
+            Failure::new(Kind::Failure, format!("the database refuses: {why}"))
+        }
+    }
+}
+
+/// Why the shared log can't be reached by a host that has no copy of it yet.
+pub fn without_copy(error: Error) -> Failure {
+    match error {
+        Error::Unreachable { message } if !message.contains("does not support TLS") => {
+            Failure::new(Kind::Unavailable, message)
+                .hint("nothing was changed; [log] in the configuration file says how this host reaches the log")
+        }
+        other => other.into(),
     }
 }
 
 /// Makes this host's copy of the shared log.
 pub fn join_log(path: &Path, engine: EngineAccess) -> Result<Position, Failure> {
-    let place = Store::join(path, engine)?;
+    let place = Store::join(path, engine).map_err(without_copy)?;
     Ok(Position { seq: place.seq, hash: audit::hex(&place.hash) })
 }
 
@@ -43,9 +60,14 @@ pub fn log_status(store: &Store) -> Result<LogStatusView, Failure> {
             .hint("see `access log init --help`")
     })?;
     let position = Position { seq: head.seq, hash: audit::hex(&head.hash) };
-    let engine = store.engine_state().map(|(state, hosts)| EngineView {
-        seq: state.head.seq,
-        epoch: state.epoch,
+    let engine = store.engine_state().map(|(contacted, hosts)| EngineView {
+        state: match &contacted {
+            Contacted::Open(_) => EngineCondition::Open,
+            Contacted::Closed(_) => EngineCondition::Closed,
+            Contacted::Fork(_) => EngineCondition::Fork,
+        },
+        seq: contacted.state().head.seq,
+        epoch: contacted.state().epoch,
         hosts: hosts
             .into_iter()
             .map(|host| HostView {
@@ -93,6 +115,14 @@ pub fn freshen(store: &Store, freshness: Option<&Freshness>) -> Result<(), Failu
             }
             Err(too_old(format!("this host does not know {wanted} yet")))
         }
+    }
+}
+
+/// A host that may not record what its reconciler did goes on as if the log could not be reached.
+pub fn recorded_elsewhere(failure: Failure) -> Failure {
+    match failure.kind {
+        Kind::Refused => Failure { kind: Kind::Unavailable, ..failure },
+        _ => failure,
     }
 }
 

@@ -31,6 +31,8 @@ pub struct EngineHealth {
     pub state: EngineState,
     /// Whether the log lacks an entry of this copy.
     pub is_fork: bool,
+    /// Whether a host has taken it, or a move into it has not ended.
+    pub is_closed: bool,
 }
 
 impl Store {
@@ -94,11 +96,9 @@ impl Store {
         self.with(|engine, _| {
             let (contacted, _) = engine.contact(&place(&conn)?, FORMAT).map_err(problem)?;
             let settings = engine.settings().map_err(problem)?;
-            let is_fork = matches!(contacted, Contacted::Fork(_));
-            match contacted {
-                Contacted::Open(state) | Contacted::Fork(state) => Ok(EngineHealth { settings, state, is_fork }),
-                Contacted::Closed(_) => Err(Error::Unreachable { message: "the shared log is closed".to_owned() }),
-            }
+            let (is_fork, is_closed) =
+                (matches!(contacted, Contacted::Fork(_)), matches!(contacted, Contacted::Closed(_)));
+            Ok(EngineHealth { settings, state: contacted.state().clone(), is_fork, is_closed })
         })
     }
 }

@@ -106,11 +106,11 @@ impl Read<'_> {
         self.one(sql, [], |row| row::time(row, 0))?.ok_or_else(|| Error::damaged("the audit log is empty"))
     }
 
-    /// The number of the last entry about a request that changes it: refused attempts do not, and neither do what connectors do
-    /// and certificates.
+    /// The number of the last entry about a request that changes it: refused attempts do not, and neither do reminders, what
+    /// connectors do, sessions and certificates.
     pub fn last_entry_about(&self, id: RequestId) -> Result<i64, Error> {
         let sql = "SELECT e.seq, e.request IS ?1, e.action IN
-                 ('attempt.refused', 'grant.provisioned', 'grant.deprovisioned', 'provisioning.failed',
+                 ('attempt.refused', 'request.reminded', 'grant.expiring', 'grant.provisioned', 'grant.deprovisioned', 'provisioning.failed',
                   'certificate.issued', 'session.opened', 'session.closed')
              FROM event i CROSS JOIN event e ON e.seq = i.seq WHERE i.request = ?1 ORDER BY i.seq DESC";
         let mut statement = self.statement(sql)?;

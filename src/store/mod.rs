@@ -88,7 +88,7 @@ pub use recent::{Act, Filed};
 pub use report::Period;
 pub use rules::keys as rule_keys;
 pub use settle::Pending;
-pub use shared::EngineAccess;
+pub use shared::{EngineAccess, UNEXPLAINED_FORK};
 pub use write::{Context, Write};
 
 use crate::error::{Failure, Kind};
@@ -140,6 +140,10 @@ pub enum Error {
     },
     /// The shared log can't be reached, or refuses. Nothing was changed.
     Unreachable {
+        message: String,
+    },
+    /// This host may not append it to the shared log. Nothing was changed.
+    Forbidden {
         message: String,
     },
     /// The commit itself failed, so the changes may or may not have been written.
@@ -218,9 +222,17 @@ impl From<Error> for Failure {
             Error::Invalid { message, hint } | Error::Shared { message, hint } => {
                 Failure::new(Kind::Invalid, message).hint(hint)
             }
+            Error::Unreachable { message } if message.contains("does not support TLS") => {
+                Failure::new(Kind::Unavailable, message)
+                    .hint("set `ssl = on` in PostgreSQL, or `allow_plain = true` in [log] of the configuration file")
+            }
             Error::Unreachable { message } => Failure::new(Kind::Unavailable, message)
                 .hint("nothing was changed; `access check` and lists go on with this host's copy of the log")
                 .hint("see `access log status`"),
+            Error::Forbidden { message } => {
+                Failure::new(Kind::Refused, format!("this host may not do this: {message}"))
+                    .hint("nothing was changed; use a host that may decide: `access log status` lists the hosts")
+            }
             Error::Busy => Failure::new(Kind::Busy, "the database stayed busy").hint("try again"),
             Error::Io { message } | Error::NoSharedMemory { message } => {
                 Failure::new(Kind::Io, format!("the database can't be read or written: {message}"))

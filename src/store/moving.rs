@@ -11,7 +11,7 @@ use crate::domain::audit;
 use crate::domain::audit::LogPlace;
 use crate::domain::event::FORMAT;
 use crate::domain::replica::{HostClocks, LastContact, Replica};
-use crate::log::{Contacted, Engine, EngineState, HostState};
+use crate::log::{Contacted, Engine, HostState};
 use crate::protocol::RawView;
 
 /// What a copy has that the shared log lost.
@@ -43,12 +43,12 @@ impl Store {
     }
 
     /// How far the shared log and each host are.
-    pub fn engine_state(&self) -> Result<(EngineState, Vec<HostState>), Error> {
+    pub fn engine_state(&self) -> Result<(Contacted, Vec<HostState>), Error> {
         let conn = self.connection(open::connect)?;
         self.with(|engine, _| {
             let (contacted, _) = engine.contact(&place(&conn)?, FORMAT).map_err(problem)?;
             let hosts = engine.hosts().map_err(problem)?;
-            Ok((contacted.state().clone(), hosts))
+            Ok((contacted, hosts))
         })
     }
 

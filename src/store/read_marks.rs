@@ -112,7 +112,7 @@ impl Store {
             let ours = json::to_string(&ours).map_err(|error| Error::Internal { message: error.to_string() })?;
             let set = self.with(|engine, _| match engine.side_set(&key, version, &ours, &[]) {
                 // A host that only reads keeps its marks to itself.
-                Err(EngineError::Refused(_)) => Ok(Some(version)),
+                Err(EngineError::Refused(_) | EngineError::Forbidden(_)) => Ok(Some(version)),
                 set => set.map_err(problem),
             })?;
             if let Some(version) = set {

@@ -69,6 +69,8 @@ pub(super) enum Settled {
     NotRecorded,
     /// The log refused them at the first try, so it does not have them.
     Refused(String),
+    /// So did it, because of what this host may do.
+    Forbidden(String),
 }
 
 impl Read<'_> {
@@ -106,6 +108,7 @@ impl Store {
                 return Ok(Settled::NotRecorded);
             }
             Err(EngineError::Refused(why)) => return Ok(Settled::Refused(format!("the shared log refuses: {why}"))),
+            Err(EngineError::Forbidden(why)) => return Ok(Settled::Forbidden(why)),
             Err(EngineError::Unreachable(why) | EngineError::Busy(why) | EngineError::OutcomeUnknown(why)) => why,
             Err(EngineError::Slow) => "the line to the shared log is slow".to_owned(),
         };
@@ -152,11 +155,11 @@ impl Store {
             Ok(Appended::Behind | Appended::Fork | Appended::Epoch | Appended::Closed | Appended::Clock) => {
                 Ok(Settled::NotRecorded)
             }
-            Err(EngineError::Refused(why)) => match contacted {
+            Err(error @ (EngineError::Refused(_) | EngineError::Forbidden(_))) => match contacted {
                 Contacted::Open(state) | Contacted::Closed(state) if pending.is_too_old(state.now) => {
                     Ok(Settled::NotRecorded)
                 }
-                _ => Err(problem(EngineError::Refused(why))),
+                _ => Err(problem(error)),
             },
             Err(error) => Err(problem(error)),
         }

@@ -231,8 +231,11 @@ impl Store {
             }
             (Settled::NotRecorded, _) => Err(Error::Busy.into()),
             (Settled::Refused(message), Ok(())) => Err(Error::Unreachable { message }.into()),
+            (Settled::Forbidden(message), Ok(())) => Err(Error::Forbidden { message }.into()),
             // It would be sent again.
-            (Settled::Refused(message), Err(_)) => Err(Error::CommitUnknown { message }.into()),
+            (Settled::Refused(message) | Settled::Forbidden(message), Err(_)) => {
+                Err(Error::CommitUnknown { message }.into())
+            }
         }
     }
 
@@ -278,6 +281,7 @@ impl Store {
                     self.catch_up(engine, access, conn)?;
                     continue;
                 }
+                Err(EngineError::Forbidden(message)) => return Err(Error::Forbidden { message }),
                 answer => answer.map_err(problem)?,
             };
             // Now, after the wait for the turn. A process that is held up too long has lost the turn, so its entries do not count.
@@ -430,7 +434,9 @@ fn clocks(access: &EngineAccess) -> Result<HostClocks, Error> {
 }
 
 fn closed() -> Error {
-    Error::Unreachable { message: "the shared log is closed: it was moved, or is being filled".to_owned() }
+    const CLOSED: &str = "the shared log is closed: a host took it with `access log leave`, or `access log move` has not ended. \
+That host goes on with `access log move`";
+    Error::Unreachable { message: CLOSED.to_owned() }
 }
 
 /// The last entry of this copy.
@@ -445,7 +451,9 @@ pub(super) fn problem(error: EngineError) -> Error {
             Error::Unreachable { message: format!("the shared log can't be reached: {why}") }
         }
         EngineError::Slow => Error::Unreachable { message: "the line to the shared log is slow".to_owned() },
-        EngineError::Refused(why) => Error::Unreachable { message: format!("the shared log refuses: {why}") },
+        EngineError::Refused(why) | EngineError::Forbidden(why) => {
+            Error::Unreachable { message: format!("the shared log refuses: {why}") }
+        }
     }
 }
 
@@ -455,6 +463,10 @@ fn forked(conn: &Connection, ours: &LogPlace, state: &EngineState) -> Error {
         Err(error) => error,
     }
 }
+
+/// What to do about it.
+pub const UNEXPLAINED_FORK: &str = "if PostgreSQL was restored from a backup, run `access log raise-epoch` once, as the owner of the log, \
+then `access log salvage` on each host that says FORK. Otherwise keep both as they are, and compare the copies of all hosts";
 
 /// `known`: the last epoch that this copy has seen.
 pub(super) fn fork(ours: &LogPlace, state: &EngineState, known: i64) -> Error {
@@ -466,5 +478,5 @@ pub(super) fn fork(ours: &LogPlace, state: &EngineState, known: i64) -> Error {
         return Error::Shared { message, hint };
     }
     let message = format!("{what}; one of the two was rewritten or restored");
-    Error::Shared { message, hint: "keep both as they are, and compare them: see docs/fleet.md".to_owned() }
+    Error::Shared { message, hint: UNEXPLAINED_FORK.to_owned() }
 }

@@ -8,7 +8,7 @@ use crate::domain::recertification::{Cancellation, Held};
 use crate::domain::text::joined;
 use crate::domain::time::Timestamp;
 use crate::protocol::{ItemCounts, ItemState, ItemView, RecertificationView};
-use crate::time_format::{in_full, relative};
+use crate::time_format::{ago, in_full, recorded_in_full, relative};
 
 pub const COLUMNS: [Column; 5] = [
     Column("ID", Fit::Whole),
@@ -20,8 +20,8 @@ pub const COLUMNS: [Column; 5] = [
 
 pub fn row(view: &RecertificationView, now: Timestamp) -> Vec<Shown> {
     let due = match view.closed_at {
-        Some(closed) if view.cancelled.is_some() => format!("cancelled {}", relative(closed, now)),
-        Some(closed) => format!("closed {}", relative(closed, now)),
+        Some(closed) if view.cancelled.is_some() => format!("cancelled {}", ago(closed, now)),
+        Some(closed) => format!("closed {}", ago(closed, now)),
         None => relative(view.due, now),
     };
     vec![
@@ -52,12 +52,12 @@ const ITEMS: [Column; 6] = [
 /// A recertification with its items, and what to change in the team file.
 pub fn whole(sheet: &mut Sheet, view: &RecertificationView, now: Timestamp) {
     sheet.line(&format!("Recertification {}: {}", view.id, view.selection));
-    sheet.field("started", &format!("{} by {}", in_full(view.started_at, now), view.by));
+    sheet.field("started", &format!("{} by {}", recorded_in_full(view.started_at, now), view.by));
     match (view.closed_at, &view.cancelled) {
         (Some(closed), Some(Cancellation { by, reason })) => {
-            sheet.field("cancelled", &format!("{} by {by}: {}", in_full(closed, now), line(reason.as_str())));
+            sheet.field("cancelled", &format!("{} by {by}: {}", recorded_in_full(closed, now), line(reason.as_str())));
         }
-        (Some(closed), None) => sheet.field("closed", &in_full(closed, now)),
+        (Some(closed), None) => sheet.field("closed", &recorded_in_full(closed, now)),
         (None, _) => sheet.field("due", &in_full(view.due, now)),
     }
     sheet.field("done", &done(&view.counts));

@@ -17,7 +17,7 @@ use crate::protocol::{
     ApprovalsView, CertificateView, DecisionView, GrantView, ProvisioningState, ProvisioningView, RequestView,
     ReviewView, SessionView,
 };
-use crate::time_format::{date_and_time, in_full, relative, with_local_times};
+use crate::time_format::{ago, date_and_time, in_full, recorded_in_full, relative, with_local_times};
 
 /// The most characters of an error in a table.
 const SHORT_REASON: usize = 60;
@@ -80,7 +80,7 @@ pub fn provisioned(view: &RequestView) -> Option<String> {
 /// `orders-pg: granted 5m ago (role=orders_rw)`, a line for each binding.
 fn provisioning(each: &[ProvisioningView], now: Timestamp) -> String {
     let one = |one: &ProvisioningView| {
-        let at = one.at.map_or_else(String::new, |at| format!(" {}", relative(at, now)));
+        let at = one.at.map_or_else(String::new, |at| format!(" {}", ago(at, now)));
         let parameters = written(&one.parameters);
         let parameters = if parameters.is_empty() { parameters } else { format!(" ({parameters})") };
         let what = match one.state {
@@ -119,7 +119,7 @@ fn state(view: &RequestView, now: Timestamp) -> String {
             None => state.to_string(),
         },
         State::Expired => match grant.and_then(|grant| grant.ended_at) {
-            Some(ended) => format!("{state} {}", relative(ended, now)),
+            Some(ended) => format!("{state} {}", ago(ended, now)),
             None => state.to_string(),
         },
         State::Denied | State::Withdrawn | State::Lapsed => state.to_string(),
@@ -192,7 +192,7 @@ pub fn row(view: &RequestView, now: Timestamp) -> Vec<Shown> {
         resource.to_string().into(),
         long.into(),
         waiting_on_or_decided_by(view).into(),
-        relative(view.submitted_at, now).into(),
+        ago(view.submitted_at, now).into(),
         line(view.reason.as_str()).into_owned().into(),
     ]
 }
@@ -250,7 +250,11 @@ fn outcome_alone(view: &RequestView, now: Timestamp) -> String {
                 (0, 1) => String::new(),
                 (have, need) => format!("has {have} of {}, ", quantity(need, "approval", "approvals")),
             };
-            format!("Request {id}: {proposed}, {has}waiting on {who}")
+            let void = match view.void_approvals() {
+                void if void.is_empty() => String::new(),
+                void => format!("; approvals that no longer count: {}", joined(void)),
+            };
+            format!("Request {id}: {proposed}, {has}waiting on {who}{void}")
         }
         (State::Active, Some(grant)) => {
             let until = match grant.ends_at {
@@ -376,14 +380,14 @@ pub fn whole(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
         }
         Some(ReviewView::Done(review)) => {
             let note = lines(review.note.as_str());
-            sheet.field("review", &format!("{}, {}: {note}", review.by, relative(review.at, now)));
+            sheet.field("review", &format!("{}, {}: {note}", review.by, ago(review.at, now)));
         }
         None => {}
     }
     if let Some(row) = view.emergencies_in_24h.and_then(|together| together.words(&view.requester, &view.resource)) {
         sheet.field("emergency", &row);
     }
-    sheet.field("submitted", &in_full(view.submitted_at, now));
+    sheet.field("submitted", &recorded_in_full(view.submitted_at, now));
     matched(sheet, view);
     if view.state == State::Pending {
         demands(sheet, &view.approvals);
@@ -442,10 +446,10 @@ fn session(session: &SessionView, now: Timestamp) -> String {
     let SessionView { service, from, resource, opened_at, closed_at, how, recording, .. } = session;
     let from = from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
     let mut text = line(&format!("{service}{from} on {resource}")).into_owned();
-    let _ = write!(text, ", since {}, ", in_full(*opened_at, now));
+    let _ = write!(text, ", since {}, ", recorded_in_full(*opened_at, now));
     match (closed_at, how) {
         (Some(at), Some(how)) => {
-            let _ = write!(text, "{} {}", how.in_words(), in_full(*at, now));
+            let _ = write!(text, "{} {}", how.in_words(), recorded_in_full(*at, now));
         }
         _ => text += "open",
     }
@@ -468,7 +472,7 @@ fn granted(grant: &GrantView, now: Timestamp) -> String {
         let _ = write!(text, "\nby rule  {:?}", rule.as_str());
     }
     if let (Some(ended), Some(by)) = (grant.ended_at, &grant.ended_by) {
-        let _ = write!(text, "\nrevoked by {by} {}", in_full(ended, now));
+        let _ = write!(text, "\nrevoked by {by} {}", recorded_in_full(ended, now));
     }
     text
 }
@@ -484,5 +488,5 @@ fn decided(decision: &DecisionView, now: Timestamp) -> String {
         .map_or_else(String::new, |on| format!(" {}", terms(&on.resource, on.start, on.duration.as_deref(), on.until)));
     let counts = if decision.counts { "" } else { " (no longer counts)" };
     let signed = decision.signed_with.as_ref().map(|key| format!(", signed with {key}")).unwrap_or_default();
-    format!("{} {verdict}{on} {}{signed}{counts}{note}", decision.by, relative(decision.at, now))
+    format!("{} {verdict}{on} {}{signed}{counts}{note}", decision.by, ago(decision.at, now))
 }

@@ -242,6 +242,25 @@ fn an_accepted_clock_is_accepted_when_only_expire_had_run_ahead() {
     assert!(!world.may("bob", "target:orders-db"));
 }
 
+#[test]
+fn what_a_clock_that_ran_ahead_recorded_is_not_shown_as_still_to_come() {
+    let world = granted();
+    world.request("carol", "target:billing-db", &[]);
+    world.set_clock("2026-11-24T12:00:00Z");
+    world.run("root", &["expire"]).ok();
+    world.run("carol", &["withdraw", "2"]).ok();
+    world.set_clock("2026-11-24T09:30:00Z");
+    world.run("root", &["doctor", "--accept-clock"]).ok();
+    for (who, args, word) in [
+        ("bob", &["list", "--all"][..], "expired by a wrong clock"),
+        ("bob", &["inbox", "--all"], "by a wrong clock"),
+        ("bob", &["show", "1"], "expired by a wrong clock"),
+    ] {
+        let ran = world.run(who, args).ok();
+        assert!(ran.out.contains(word) && !ran.out.contains("expired in"), "{args:?}: {ran:?}");
+    }
+}
+
 // What was made while the clock was ahead
 
 const THREE_DAYS_AHEAD: &str = "2026-11-27T09:00:00Z";
@@ -364,6 +383,8 @@ fn root_accepts_a_clock_without_being_a_member_and_that_can_be_proven() {
     let world = ahead();
     world.run("root", &["doctor", "--accept-clock"]).ok();
     assert_eq!(states(&world), ["pending", "scheduled", "revoked", "withdrawn", "revoked", "revoked"]);
+    let shown = world.run("olivia", &["audit", "--limit", "1"]).ok();
+    assert!(shown.out.contains("root accepted its time"), "{shown:?}");
     let log = world.json("olivia", &["audit", "--limit", "2"]);
     shows(&log[1], &json!({ "action": "grant.revoked", "actor": null, "os_user": "root", "request": 6 }));
     assert_eq!(log[1]["detail"].get("by"), None, "{log:#}");

@@ -756,7 +756,7 @@ fn bindings_that_the_machine_does_not_allow_give_nothing() {
 const FAULTS: [(&str, &str, &str); 8] = [
     ("hangs", "trap '' TERM\nsleep 1000 & wait\nsleep 1000", "it did not end within 1s"),
     ("prints a gigabyte", "exec head -c 1073741824 /dev/zero", "more than 1048576 bytes"),
-    ("prints garbage", "echo rubbish", "a line that is no answer"),
+    ("prints garbage", "echo boom >&2; echo rubbish", "a line that is no answer (not JSON): rubbish; it said: boom"),
     ("says nothing", "exit 0", "it did not answer"),
     (
         "does nothing",

@@ -77,7 +77,7 @@ fn late_expire_is_a_warning_only_while_a_grant_has_an_end() {
     let (code, never) = finding(&world, "expire");
     shows(&never, &json!({ "health": "warning", "found": "never ran, and 1 grant has an end" }));
     assert_eq!(code, 0, "a warning is not wrong");
-    assert!(never["mend"][0].as_str().unwrap().contains("access expire"), "{never}");
+    assert!(never["mend"][1].as_str().unwrap().contains("access expire"), "{never}");
 
     world.run("root", &["expire"]).ok();
     world.pass("15m");
@@ -85,7 +85,7 @@ fn late_expire_is_a_warning_only_while_a_grant_has_an_end() {
     world.pass("1s");
     let late = json!({ "health": "warning", "found": "last ran 15m ago, and 1 grant has an end" });
     shows(&finding(&world, "expire").1, &late);
-    world.run("root", &["doctor"]).ok().says("warning  expire ").says("→ a line for crontab(5)");
+    world.run("root", &["doctor"]).ok().says("warning  expire ").says("→ elsewhere, a line for crontab(5)");
 
     world.run("alice", &["revoke", "2"]).ok();
     assert_eq!(finding(&world, "expire").1["health"], "ok");
@@ -201,7 +201,12 @@ fn a_checkpoint_kept_elsewhere_tells_of_what_a_restore_lost() {
     fs::copy(&copy, world.db()).unwrap();
     assert!(world.may("bob", "target:orders-db"), "what was revoked since lives again");
     world.run("root", &["doctor"]).ok();
-    let ran = world.run("root", &against).exits(1).says("WRONG    record ").says("the log ends at entry ");
+    let ran = world
+        .run("root", &against)
+        .exits(1)
+        .says("WRONG    record ")
+        .says("`access audit verify --against FILE`")
+        .says("the log ends at entry ");
     let ran = ran.says("access revoked since is active again: revoke it (`access list --state active`)");
     assert!(!ran.out.contains("WRONG    structure"), "{}", ran.out);
     shows(&world.json("alice", &["list", "--state", "active"]), &json!([{ "id": 1 }]));

@@ -278,7 +278,8 @@ fn an_approver_who_left_is_not_told_that_their_approval_is_void() {
     shows(&last(&world), &json!({ "action": "request.edited", "detail": { "voids": ["alice"] } }));
     // Nor by an approver who puts other terms on the table.
     let seq = world.json("erin", &["show", &approved])["last_seq"].to_string();
-    world.run("erin", &["approve", &approved, "--duration", "10m", "--seen", &seq]).ok();
+    let ran = world.run("erin", &["approve", &approved, "--duration", "10m", "--seen", &seq]).ok();
+    ran.says("has 1 of 2 approvals").says("; approvals that no longer count: alice");
     shows(&last(&world), &json!({ "action": "request.approved", "detail": { "voids": ["alice"] } }));
     assert_eq!(faults(&world), [""; 0]);
     // The next member of that name is another person, who may not know of it.

@@ -64,6 +64,21 @@ fn what_was_tried_before_its_way_was_taken_out_of_the_configuration_is_dropped_t
 }
 
 #[test]
+fn what_waits_behind_a_message_that_failed_says_so_and_how_to_retry_that() {
+    let world = fresh(&TEAM.replace("slack = \"U0ALICE\"", ""));
+    world.request("bob", "target:orders-db", &[]);
+    world.rows("UPDATE outbox SET attempts = 1, due_at = 1 << 34 WHERE id = (SELECT min(id) FROM outbox)");
+    world.request("carol", "target:orders-db", &[]);
+    let first = world.json("root", &["outbox"])[0]["id"].to_string();
+    let shown = world.run("root", &["outbox"]).ok().out;
+    let count = |text: &str| shown.lines().filter(|line| line.contains(text)).count();
+    assert_eq!((count(&format!(" after {first}")), count(" due")), (1, 4), "{shown}");
+    let ran = world.run("root", &["outbox", "retry"]).ok().says("0 messages are due again");
+    assert!(ran.err.contains("`access outbox retry ID`"), "{ran:?}");
+    world.run("root", &["outbox", "retry", &first]).ok().says("1 message is due again");
+}
+
+#[test]
 fn discarding_takes_these_or_all_that_are_given_up() {
     let world = dead_at_the_head();
     let ids = |args: &[&str]| -> Vec<String> {

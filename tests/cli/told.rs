@@ -674,10 +674,13 @@ fn a_reminder_of_a_request_that_waits_no_longer_is_not_sent() {
     let mail = Server::mail(&world, &[]);
     configure(&world, &smtp(mail.port));
     let id = world.request("bob", "target:orders-db", &[]);
+    let seen = world.json("alice", &["show", &id])["last_seq"].clone();
     world.run("root", &["deliver"]).ok();
     world.pass("1h");
     world.run("root", &["expire", "--no-deliver"]).ok();
     assert_eq!(told(&world, "request.reminder"), ["alice", "erin", "olivia"]);
+    // It is the request that was looked at before.
+    assert_eq!(world.json("alice", &["show", "1"])["last_seq"], seen);
     world.run("alice", &["approve", &id]).ok();
     world.run("root", &["deliver"]).ok();
     let erins = subjects(&mail, "erin@acme.example");

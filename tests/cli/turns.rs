@@ -210,7 +210,7 @@ fn what_failed_or_was_given_up_outlives_the_host_that_tried() {
     assert_eq!(sent(&world, BETA), json!(0), "it is not due");
     world.pass("2m");
     assert_eq!(sent(&world, BETA), json!(1));
-    world.run_on(BETA, "root", &["outbox", "retry"]).ok().says("1 is due again");
+    world.run_on(BETA, "root", &["outbox", "retry"]).ok().says("1 message is due again");
     assert_eq!((sent(&world, BETA), times(&server)), (json!(1), vec![1, 1, 1]));
 
     // A host that joins has nothing of the past to send.
@@ -235,7 +235,7 @@ fn the_outbox_is_changed_for_all_hosts() {
     assert_eq!(left.as_array().unwrap().len(), 2);
     assert!(left.as_array().unwrap().iter().all(|row| row["to"] != to), "{left}");
     fs::remove_file(world.folder().join("mail.rules")).unwrap();
-    world.run_on(BETA, "root", &["outbox", "retry"]).ok().says("2 are due again");
+    world.run_on(BETA, "root", &["outbox", "retry"]).ok().says("2 messages are due again");
     assert_eq!((sent(&world, ALPHA), times(&server)), (json!(2), vec![1, 1]));
     assert_eq!(outbox(&world, BETA), Vec::<Value>::new());
 

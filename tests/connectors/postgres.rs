@@ -376,7 +376,11 @@ fn logins_are_created_if_root_says_so() {
 fn a_login_that_is_not_there_is_not_created_otherwise() {
     let cluster = Cluster::start().with_orders();
     let connector = cluster.connector("postgres");
-    assert_says(&connector.one(grant("dave", "orders_rw")), "failed", "there is no login dave (--create-logins)");
+    assert_says(
+        &connector.one(grant("dave", "orders_rw")),
+        "failed",
+        "there is no login dave: create the role, or let the connector do it with --create-logins",
+    );
     // To take back what cannot be there is done.
     assert_done(&connector.one(revoke("dave", "orders_rw")));
     assert_done(&connector.one(revoke("bob", "no_such_role")));

@@ -9,13 +9,25 @@ fn a_log_moves_there_and_back() {
     let fleet = Fleet::start();
     let (alpha, beta, owner) = (fleet.on("alpha"), fleet.on("beta"), fleet.url("keeper"));
     let first = alpha.entries();
+    assert!(alpha.succeeds(&["doctor"]).contains("[log] is configured, and this database is not a copy"));
     alpha.succeeds(&["log", "init", &owner]);
     // Upgrading is the same command.
     alpha.succeeds(&["log", "init", &owner]);
     alpha.fails(&["log", "move", &owner], 69, "permission denied");
+    // There is no copy that answers meanwhile.
+    alpha.fails(&["log", "move", &owner], 69, "hint: nothing was changed; [log] in the configuration file");
+    beta.fails(&["log", "join"], 69, "hint: nothing was changed; [log] in the configuration file");
     for host in ["alpha", "beta"] {
         alpha.succeeds(&["log", "allow", host, "decide", &owner]);
     }
+    // A server without TLS: what to do depends on whose connection it is.
+    let plain = format!("postgresql://alpha@127.0.0.1:{}/acme", fleet.cluster.port());
+    alpha.fails(&["log", "init", &plain], 69, "plain connection with --allow-plain");
+    let config = fleet.file("alpha").join(".config/access/config.toml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("[log]\nurl = \"{plain}\"\n")).unwrap();
+    alpha.fails(&["log", "move", &owner], 69, "`allow_plain = true` in [log]");
+    std::fs::write(&config, before).unwrap();
 
     let said = alpha.succeeds(&["log", "move", "--dry-run", &owner]);
     assert!(said.contains("Would move 1 entry; this host is alpha"), "{said}");
@@ -27,6 +39,7 @@ fn a_log_moves_there_and_back() {
 
     alpha.succeeds(&["log", "move", &owner]);
     assert!(alpha.succeeds(&["log", "move", &owner]).contains("The log is shared already"));
+    beta.fails(&["whoami"], 69, "make it with `access log join`");
     beta.succeeds(&["log", "join"]);
     beta.by("bob").succeeds(&ASK);
     assert_eq!(beta.entries()[..first.len()], first);
@@ -43,10 +56,13 @@ fn a_log_moves_there_and_back() {
     assert!(!alpha.entries().last().unwrap().contains("\"host\""));
 
     // Nobody else takes it, writes to it, or takes it for fresh.
-    beta.fails(&["log", "leave", &owner], 5, "another host has taken the shared log");
-    beta.fails(&["log", "move", &owner], 5, "another host has taken the shared log");
+    beta.fails(&["log", "leave", &owner], 5, "the host alpha has taken the shared log");
+    beta.fails(&["log", "move", &owner], 5, "the host alpha has taken the shared log");
     beta.by("bob").fails(&ASK, 69, "the shared log is closed");
     beta.fails(&["follow", "--once"], 69, "the shared log is closed");
+    assert!(beta.succeeds(&["log", "status"]).contains(": CLOSED, as a host has taken it"));
+    let doctor = String::from_utf8(beta.run(&["doctor"]).stdout).unwrap();
+    assert!(doctor.contains("closed: a host took it") && doctor.contains("move it back from that host"), "{doctor}");
 
     // It goes back to where it was, with what happened meanwhile.
     alpha.succeeds(&["log", "move", &owner]);
@@ -58,6 +74,39 @@ fn a_log_moves_there_and_back() {
         host.succeeds(&["follow", "--once"]);
         host.succeeds(&["audit", "verify"]);
     }
+}
+
+#[test]
+fn a_host_that_may_not_decide_neither_takes_the_log_nor_shares_one() {
+    let fleet = Fleet::shared();
+    let (alpha, leaf, owner) = (fleet.on("alpha"), fleet.on("leaf"), fleet.url("keeper"));
+    alpha.succeeds(&["log", "allow", "leaf", "ask", &owner]);
+    leaf.succeeds(&["log", "join"]);
+    for dry_run in [&["--dry-run"][..], &[]] {
+        leaf.fails(
+            &[&["log", "leave", &owner], dry_run].concat(),
+            5,
+            "leaf may only ask, so it can't take the shared log",
+        );
+    }
+    alpha.by("bob").succeeds(&ASK);
+
+    // It was let decide when it took the log.
+    alpha.succeeds(&["log", "allow", "leaf", "decide", &owner]);
+    leaf.succeeds(&["log", "leave", &owner]);
+    leaf.by("alice").succeeds(&["approve", "1"]);
+    alpha.succeeds(&["log", "allow", "leaf", "ask", &owner]);
+    let before =
+        fleet.ask("SELECT state || count(e.seq) FROM access.log LEFT JOIN access.entry e ON true GROUP BY state");
+    for dry_run in [&["--dry-run"][..], &[]] {
+        leaf.fails(&[&["log", "move", &owner], dry_run].concat(), 5, "leaf may only ask, so it can't share its log");
+    }
+    let after =
+        fleet.ask("SELECT state || count(e.seq) FROM access.log LEFT JOIN access.entry e ON true GROUP BY state");
+    assert_eq!(before, after);
+    alpha.succeeds(&["log", "allow", "leaf", "decide", &owner]);
+    leaf.succeeds(&["log", "move", &owner]);
+    alpha.by("bob").succeeds(&["check", "target:orders-db", "--fresh"]);
 }
 
 #[test]

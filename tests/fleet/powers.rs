@@ -44,8 +44,12 @@ fn the_team_file_says_what_a_host_may() {
     leaf.succeeds(&["log", "join"]);
 
     beta.by("bob").succeeds(&ASK);
-    beta.by("alice").fails(&["approve", "1"], 69, "the host beta may not append request.approved");
-    leaf.by("bob").fails(&["withdraw", "1"], 69, "the host leaf may only read");
+    beta.by("alice").fails(
+        &["approve", "1"],
+        3,
+        "this host may not do this: the host beta may not append request.approved",
+    );
+    leaf.by("bob").fails(&["withdraw", "1"], 3, "this host may not do this: the host leaf may only read");
     leaf.succeeds(&["follow", "--once"]);
     leaf.by("bob").succeeds(&["show", "1"]);
     alpha.by("alice").succeeds(&["approve", "1"]);

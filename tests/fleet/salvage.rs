@@ -17,8 +17,11 @@ fn what_a_restore_lost_is_salvaged() {
 
     // Nobody has said that it was restored: somebody may have rewritten it, so the copy is not given up.
     alpha.fails(&["follow", "--once"], 65, "FORK");
-    alpha.fails(&["log", "salvage", "lost"], 65, "FORK");
+    alpha.fails(&["log", "salvage", "lost"], 65, "run `access log raise-epoch` once");
+    let doctor = String::from_utf8(alpha.run(&["doctor"]).stdout).unwrap();
+    assert!(doctor.contains("FORK") && doctor.contains("run `access log raise-epoch` once"), "{doctor}");
     alpha.by("carol").fails(&ASK, 65, "FORK");
+    assert!(alpha.succeeds(&["log", "status"]).contains("FORK, it does not have the last entry of this copy"));
     assert!(!fleet.file("lost").exists());
 
     // A host that was behind goes on, and puts other entries in their place.

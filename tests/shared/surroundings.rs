@@ -181,6 +181,7 @@ fn the_server_takes_nothing_from_its_environment() {
     // The listener was started with variables; neither it nor what it starts has any.
     let pid = host.server_pid().unwrap();
     assert_eq!(fs::read(format!("/proc/{pid}/environ")).unwrap(), b"");
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/comm")).unwrap(), "access\n");
     // A connection that is handed over with variables starts anew without them.
     let program = "import os, socket, subprocess, sys, time\n\
                    a, b = socket.socketpair()\n\

@@ -165,7 +165,9 @@ impl System for Postgres {
                 return refuse(format!("{} can act as {login}, and would get {role} too", names(&members)));
             }
             if !has_login && !create_logins {
-                return refuse(format!("there is no login {login} (--create-logins)"));
+                return refuse(format!(
+                    "there is no login {login}: create the role, or let the connector do it with --create-logins"
+                ));
             }
             if !has_login && login.as_str().len() > LONGEST_NAME {
                 return refuse(format!("{login} is longer than the {LONGEST_NAME} bytes of a PostgreSQL role"));

@@ -194,7 +194,11 @@ impl Refusal {
             Refusal::Lifecycle(refusal) => refusal.hints(),
             Refusal::Recertify(refusal) => refusal.hints(),
             Refusal::Changed { .. } => vec!["look at it again before you decide".to_owned()],
-            Refusal::RequestChanged { id, .. } => vec![format!("look at it again with `access show {id}`")],
+            Refusal::RequestChanged { id, .. } => {
+                vec![format!(
+                    "look at it again with `access show {id}`; with --json its `last_seq` is the number for --seen"
+                )]
+            }
             Refusal::ClockNotBack => Vec::new(),
         }
     }
