@@ -18,7 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use super::http::{is_loopback, roots, squattable};
 use super::secret::{Secret, SecretSource};
 use super::smtp::{Reply, SmtpConnection, SmtpError};
-use super::{Outcome, Transport, hello, sendmail};
+use super::{Blame, Outcome, Transport, hello, sendmail};
 use crate::config::{Config, Encryption, Smtp};
 use crate::domain::channel::Address;
 use crate::domain::contact::Email as EmailAddress;
@@ -54,7 +54,9 @@ struct Server {
 enum Step {
     /// Before the recipient: the fault concerns all messages, since they have the same sender.
     Sender,
-    /// The fault concerns this message or its recipient.
+    /// The fault concerns the recipient.
+    Recipient,
+    /// The server had the whole message: the fault concerns that.
     Message,
 }
 
@@ -220,6 +222,9 @@ impl Server {
                     let why = self.describe(&fault);
                     let reply = match fault {
                         SmtpError::Answered(reply) if reply.code != 421 => reply,
+                        SmtpError::Answered(_) | SmtpError::Broken(_) if step == Step::Message => {
+                            return Outcome::route_failed(why).blaming(Blame::Unclear);
+                        }
                         SmtpError::Answered(_) | SmtpError::Broken(_) => return Outcome::route_failed(why),
                     };
                     if step == Step::Sender {
@@ -228,7 +233,8 @@ impl Server {
                     if connection.command("RSET", 2).is_ok() {
                         self.connection = Some(connection);
                     }
-                    return if is_permanent(&reply) { Outcome::refused(why) } else { Outcome::failed(why) };
+                    let outcome = if is_permanent(&reply) { Outcome::refused(why) } else { Outcome::failed(why) };
+                    return if step == Step::Message { outcome.blaming(Blame::Content) } else { outcome };
                 }
             }
         }
@@ -271,14 +277,11 @@ fn transact(connection: &mut SmtpConnection, email: &lettre::Message) -> Result<
     let envelope = email.envelope();
     let from = envelope.from().map(ToString::to_string).unwrap_or_default();
     connection.command(&format!("MAIL FROM:<{from}>"), 2).map_err(|fault| (Step::Sender, fault))?;
-    let mut go_on = || {
-        for to in envelope.to() {
-            connection.command(&format!("RCPT TO:<{to}>"), 2)?;
-        }
-        connection.command("DATA", 3)?;
-        connection.send(&on_the_wire(&email.formatted()), 2)
-    };
-    go_on().map_err(|fault| (Step::Message, fault))
+    for to in envelope.to() {
+        connection.command(&format!("RCPT TO:<{to}>"), 2).map_err(|fault| (Step::Recipient, fault))?;
+    }
+    connection.command("DATA", 3).map_err(|fault| (Step::Recipient, fault))?;
+    connection.send(&on_the_wire(&email.formatted()), 2).map_err(|fault| (Step::Message, fault))
 }
 
 /// A message with dots stuffed, and its end.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::http::{HttpAnswer, HttpClient, Plain, check_url};
+use super::http::{HttpAnswer, HttpClient, HttpFault, Plain, check_url};
 use super::proxy::Proxies;
 use super::secret::{Secret, SecretSource};
-use super::{Outcome, Transport};
+use super::{Blame, Outcome, Transport};
 use crate::config;
 use crate::domain::channel::{Address, SlackChannel};
 use crate::domain::message::{Body, Message, Notification, Notifications};
@@ -56,7 +56,7 @@ impl SlackTransport {
         id: &str,
         notifications: &Notifications,
         timeout: Duration,
-    ) -> Result<HttpAnswer, String> {
+    ) -> Result<HttpAnswer, HttpFault> {
         let mut message = payload(notifications);
         message["channel"] = json!(channel);
         // The same at every attempt, so that a message that arrived twice can be recognized.
@@ -88,19 +88,18 @@ impl Transport for SlackTransport {
         };
         match answer {
             Ok(answer) => judge(&answer, by_method),
-            Err(why) => Outcome::route_failed(why),
+            Err(fault) => fault.outcome(),
         }
     }
 }
 
-/// Slack's codes for a fault of this message or its receiver. No later attempt can succeed.
+/// Slack's codes for a fault of the receiver. No later attempt can succeed.
 /// https://docs.slack.dev/reference/methods/chat.postMessage
-const ABOUT_THE_MESSAGE: [&str; 12] = [
-    "user_not_found",
-    "user_disabled",
-    "users_not_found",
-    "cannot_dm_bot",
-    "messages_tab_disabled",
+const ABOUT_THE_RECEIVER: [&str; 5] =
+    ["user_not_found", "user_disabled", "users_not_found", "cannot_dm_bot", "messages_tab_disabled"];
+
+/// Slack's codes for a fault of this message. No later attempt with it can succeed.
+const ABOUT_THE_MESSAGE: [&str; 7] = [
     "msg_too_long",
     "msg_blocks_too_long",
     "no_text",
@@ -128,8 +127,8 @@ fn judge(answer: &HttpAnswer, by_method: bool) -> Outcome {
         200 if !by_method => return Outcome::sent(status),
         200 => {}
         // Of one channel's incoming webhook. https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
-        400..=499 if !by_method => return Outcome::failed(status),
-        _ => return Outcome::route_failed(status),
+        400..=499 if !by_method => return Outcome::failed(status).blaming(Blame::Unclear),
+        _ => return Outcome::route_failed(status).blaming(Blame::Unclear),
     }
     let reply: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     if reply["ok"] == json!(true) {
@@ -139,14 +138,15 @@ fn judge(answer: &HttpAnswer, by_method: bool) -> Outcome {
     let code = reply["error"].as_str().unwrap_or_default();
     let is_code = (1..=60).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     if !is_code {
-        return Outcome::route_failed("Slack's answer is not one of its codes");
+        return Outcome::route_failed("Slack's answer is not one of its codes").blaming(Blame::Unclear);
     }
     let why = format!("Slack answered {code}");
     match code {
         "ratelimited" | "rate_limited" => Outcome::not_now(answer.retry_after.unwrap_or(60), why),
-        _ if ABOUT_THE_MESSAGE.contains(&code) => Outcome::refused(why),
+        _ if ABOUT_THE_RECEIVER.contains(&code) => Outcome::refused(why),
+        _ if ABOUT_THE_MESSAGE.contains(&code) => Outcome::refused(why).blaming(Blame::Content),
         _ if ABOUT_THE_CHANNEL.contains(&code) => Outcome::failed(why),
-        _ => Outcome::route_failed(why),
+        _ => Outcome::route_failed(why).blaming(Blame::Unclear),
     }
 }
 

@@ -34,7 +34,8 @@ pub fn compose(
     deliveries: &[Delivery],
     now: Timestamp,
 ) -> Result<Message, Failure> {
-    let message = |id, body| Message { id, to: address.clone(), body, sent_at: now };
+    let attempts = deliveries.iter().map(|delivery| delivery.attempts).max().unwrap_or(0);
+    let message = |id, body| Message { id, to: address.clone(), body, sent_at: now, attempts };
     let zone = zone_of(read, deliveries)?;
     let times = |time: Timestamp| match address {
         Address::Webhook(_) => time.to_string(),
