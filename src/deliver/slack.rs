@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::http::{HttpAnswer, HttpClient, HttpFault, Plain, check_url};
 use super::proxy::Proxies;
@@ -219,9 +220,9 @@ fn notification_blocks(notification: &Notification, team: &str) -> Vec<Value> {
     blocks
 }
 
-/// The id of a message in the form of a UUID.
+/// A UUID that no message with another id has.
 fn uuid(id: &str) -> String {
-    let digits: String = id.chars().filter(char::is_ascii_hexdigit).chain("0".chars().cycle()).take(32).collect();
+    let digits: String = Sha256::digest(id).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 
