@@ -382,7 +382,8 @@ fn html(notifications: &Notifications) -> String {
 }
 
 fn html_notification(notification: &Notification) -> String {
-    let mut html = format!("<h3>{}</h3>\n<p>{}</p>\n", escaped(&notification.headline), escaped(&notification.text));
+    let text = escaped(&notification.text).replace(BREAK, &format!("{BREAK}&nbsp;&nbsp;&nbsp;&nbsp;"));
+    let mut html = format!("<h3>{}</h3>\n<p>{text}</p>\n", escaped(&notification.headline));
     if !notification.facts.is_empty() {
         html += "<table cellpadding=\"4\">\n";
         for (label, fact) in &notification.facts {
@@ -400,6 +401,9 @@ fn html_notification(notification: &Notification) -> String {
     html + &format!("<p style=\"color:#666\">{}</p>", escaped(&notification.when))
 }
 
+/// Where a line ends.
+const BREAK: &str = "<br>\n";
+
 /// Escapes text for HTML. Control and invisible characters become visible: `\u{200b}`.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
@@ -410,7 +414,7 @@ fn escaped(text: &str) -> String {
             '>' => html += "&gt;",
             '"' => html += "&quot;",
             '\'' => html += "&#39;",
-            '\n' => html += "<br>\n",
+            '\n' => html += BREAK,
             c if acts_or_hides(c) => html.extend(c.escape_unicode()),
             c => html.push(c),
         }

@@ -254,3 +254,17 @@ fn each_message_of_one_entry_has_an_id_of_its_own() {
     assert!(posts.len() >= 4, "{posts:#?}");
     assert_eq!((ids.len(), uuids.len()), (posts.len(), posts.len()), "{ids:?} {uuids:?}");
 }
+
+#[test]
+fn no_part_of_a_mail_has_a_line_that_somebody_wrote_as_its_own() {
+    let (world, mail) = wired();
+    world.request("bob", "target:orders-db", &["--ticket", "OPS-1"]);
+    let forged = "Access to target:orders-db started (request 1)";
+    world.run("alice", &["deny", "1", "--reason", &format!("no\n{forged}")]).ok();
+    world.run("root", &["deliver"]).ok();
+    let to = json!(["bob@acme.example"]);
+    let mails = mail.got();
+    let (plain, html) = parts(mails.iter().find(|mail| mail["to"] == to).unwrap());
+    assert!(plain.contains(&format!("\n    {forged}\n")), "{plain}");
+    assert!(html.contains(&format!("<br>\n&nbsp;&nbsp;&nbsp;&nbsp;{forged}</p>")), "{html}");
+}

@@ -735,7 +735,7 @@ fn a_change_of_the_team_says_what_changed_wherever_it_is_told() {
         ("audit", audit),
         ("inbox --json", json),
         ("mail", plain),
-        ("html", html.replace("<br>", "")),
+        ("html", html.replace("<br>", "").replace("&nbsp;", " ")),
         ("slack", post("U0ALICE")),
         ("slack channel", post("#access")),
         ("webhook", hook),
