@@ -111,13 +111,17 @@ const ABOUT_THE_MESSAGE: [&str; 7] = [
 ];
 
 /// Slack's codes for a fault of a channel: somebody has to invite the bot, or name another channel.
-const ABOUT_THE_CHANNEL: [&str; 6] = [
+const ABOUT_THE_CHANNEL: [&str; 10] = [
     "channel_not_found",
     "not_in_channel",
     "is_archived",
     "channel_is_archived",
+    "posting_to_general_channel_denied",
     "restricted_action",
+    "restricted_action_non_threadable_channel",
     "restricted_action_read_only_channel",
+    "restricted_action_thread_locked",
+    "restricted_action_thread_only_channel",
 ];
 
 /// The outcome of an answer. A wrong token or a missing channel can be fixed, so no message is given up at once.
@@ -249,7 +253,12 @@ mod tests {
         assert!(matches!(by_method(429, ""), Outcome::NotNow { seconds: 7, .. }));
         assert!(matches!(by_method(502, ""), Outcome::Failed { .. }));
         // What somebody can put right loses no message, and what is wrong with one channel stops no other.
-        for (code, route_failed) in [("invalid_auth", true), ("token_revoked", true), ("not_in_channel", false)] {
+        for (code, route_failed) in [
+            ("invalid_auth", true),
+            ("token_revoked", true),
+            ("not_in_channel", false),
+            ("restricted_action_thread_only_channel", false),
+        ] {
             let outcome = judged(200, &format!(r#"{{"ok":false,"error":"{code}"}}"#), true);
             assert!(matches!(outcome, Outcome::Failed { route_failed: found, .. } if found == route_failed), "{code}");
         }
