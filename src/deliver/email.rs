@@ -83,7 +83,7 @@ impl EmailTransport {
             return Err(Failure::new(Kind::Invalid, format!("from = \"{from}\": {why}")));
         }
         let relay = match (&config.sendmail, &config.smtp) {
-            (Some(program), None) => Relay::Sendmail(program.clone()),
+            (Some(program), None) => Relay::Sendmail(sendmail::checked(program)?),
             (None, Some(smtp)) => Relay::Smtp(Box::new(Server::new(smtp, hello)?)),
             (Some(_), Some(_)) => {
                 return Err(Failure::new(Kind::Invalid, "config.toml has both [smtp] and sendmail: keep one"));

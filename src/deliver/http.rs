@@ -78,6 +78,10 @@ pub fn roots(ca_file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, Fai
     let Some(path) = ca_file else { return Ok(rustls_native_certs::load_native_certs().certs) };
     let invalid = |why: String| Failure::new(Kind::Invalid, format!("{}: {why}", path.display()));
     let pem = config::read_regular(path, LONGEST_PEM)?;
+    config::trusted(path).map_err(|why| {
+        invalid(format!("its certificates are not trusted: {why}"))
+            .hint("make sure that only you, or root, can change it")
+    })?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.content.as_slice()).collect();
     let certificates = certificates.map_err(|_| invalid("it holds no certificates (PEM)".to_owned()))?;
     if certificates.is_empty() {
