@@ -261,7 +261,21 @@ pub fn transports() -> Result<Config, Failure> {
         return Ok(system);
     }
     let own = match folders() {
-        Ok(folders) => read_own(&folders.config_dir().join("config.toml"))?,
+        Ok(folders) => {
+            let path = folders.config_dir().join("config.toml");
+            let own = read_own(&path)?;
+            // It names programs, servers and secrets.
+            let delivers = own.sendmail.is_some()
+                || own.smtp.is_some()
+                || own.slack.is_some()
+                || own.webhooks.is_some()
+                || own.deliver.is_some()
+                || own.checkpoints.is_some();
+            if delivers {
+                only_ours("delivery", &path)?;
+            }
+            own
+        }
         Err(_) => Config::default(),
     };
     // One of the two replaces the other: a machine sends its mail one way.
@@ -320,14 +334,19 @@ fn enforcing<T>(what: &str, section: impl Fn(Config) -> Option<T>) -> Result<Opt
     if let Some(folders) = folders {
         let path = folders.config_dir().join("config.toml");
         if let Some(own) = section(read_own(&path)?) {
-            trusted(&path).map_err(|why| {
-                Failure::new(Kind::Invalid, format!("{what} in {} cannot be used: {why}", path.display()))
-                    .hint("make sure that only you can change it: chmod go-w")
-            })?;
+            only_ours(what, &path)?;
             return Ok(Some(own));
         }
     }
     Ok(section(system))
+}
+
+/// Fails if somebody else could have written what this user's file says.
+fn only_ours(what: &str, path: &Path) -> Result<(), Failure> {
+    trusted(path).map(|_| ()).map_err(|why| {
+        Failure::new(Kind::Invalid, format!("{what} in {} cannot be used: {why}", path.display()))
+            .hint("make sure that only you can change it: chmod go-w")
+    })
 }
 
 /// The folder for what this user's commands keep between runs, outside the database.
@@ -431,9 +450,15 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
             .map_err(|why| Failure::new(Kind::Invalid, format!("{}: mail = [\"{address}\"]: {why}", path.display())))?;
     }
     let key = config.signing_key.as_ref().filter(|key| !key.starts_with(HOME));
-    let (database, socket) = (config.database.as_ref(), config.socket.as_ref());
-    let paths =
-        [("database", database), ("socket", socket), ("krl", krl), ("ca", ca), ("file", file), ("signing_key", key)];
+    let paths = [
+        ("database", config.database.as_ref()),
+        ("socket", config.socket.as_ref()),
+        ("sendmail", config.sendmail.as_ref()),
+        ("krl", krl),
+        ("ca", ca),
+        ("file", file),
+        ("signing_key", key),
+    ];
     for (key, value) in paths {
         if value.is_some_and(|value| value.is_relative()) {
             return Err(Failure::new(Kind::Invalid, format!("{}: {key} is not an absolute path", path.display())));

@@ -18,7 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use super::http::{is_loopback, roots, squattable};
 use super::secret::{Secret, SecretSource};
 use super::smtp::{Reply, SmtpConnection, SmtpError};
-use super::{Outcome, Transport, hello, sendmail};
+use super::{Blame, Outcome, Transport, hello, sendmail};
 use crate::config::{Config, Encryption, Smtp};
 use crate::domain::channel::Address;
 use crate::domain::contact::Email as EmailAddress;
@@ -54,7 +54,9 @@ struct Server {
 enum Step {
     /// Before the recipient: the fault concerns all messages, since they have the same sender.
     Sender,
-    /// The fault concerns this message or its recipient.
+    /// The fault concerns the recipient.
+    Recipient,
+    /// The server had the whole message: the fault concerns that.
     Message,
 }
 
@@ -81,7 +83,7 @@ impl EmailTransport {
             return Err(Failure::new(Kind::Invalid, format!("from = \"{from}\": {why}")));
         }
         let relay = match (&config.sendmail, &config.smtp) {
-            (Some(program), None) => Relay::Sendmail(program.clone()),
+            (Some(program), None) => Relay::Sendmail(sendmail::checked(program)?),
             (None, Some(smtp)) => Relay::Smtp(Box::new(Server::new(smtp, hello)?)),
             (Some(_), Some(_)) => {
                 return Err(Failure::new(Kind::Invalid, "config.toml has both [smtp] and sendmail: keep one"));
@@ -220,6 +222,9 @@ impl Server {
                     let why = self.describe(&fault);
                     let reply = match fault {
                         SmtpError::Answered(reply) if reply.code != 421 => reply,
+                        SmtpError::Answered(_) | SmtpError::Broken(_) if step == Step::Message => {
+                            return Outcome::route_failed(why).blaming(Blame::Unclear);
+                        }
                         SmtpError::Answered(_) | SmtpError::Broken(_) => return Outcome::route_failed(why),
                     };
                     if step == Step::Sender {
@@ -228,7 +233,8 @@ impl Server {
                     if connection.command("RSET", 2).is_ok() {
                         self.connection = Some(connection);
                     }
-                    return if is_permanent(&reply) { Outcome::refused(why) } else { Outcome::failed(why) };
+                    let outcome = if is_permanent(&reply) { Outcome::refused(why) } else { Outcome::failed(why) };
+                    return if step == Step::Message { outcome.blaming(Blame::Content) } else { outcome };
                 }
             }
         }
@@ -271,14 +277,11 @@ fn transact(connection: &mut SmtpConnection, email: &lettre::Message) -> Result<
     let envelope = email.envelope();
     let from = envelope.from().map(ToString::to_string).unwrap_or_default();
     connection.command(&format!("MAIL FROM:<{from}>"), 2).map_err(|fault| (Step::Sender, fault))?;
-    let mut go_on = || {
-        for to in envelope.to() {
-            connection.command(&format!("RCPT TO:<{to}>"), 2)?;
-        }
-        connection.command("DATA", 3)?;
-        connection.send(&on_the_wire(&email.formatted()), 2)
-    };
-    go_on().map_err(|fault| (Step::Message, fault))
+    for to in envelope.to() {
+        connection.command(&format!("RCPT TO:<{to}>"), 2).map_err(|fault| (Step::Recipient, fault))?;
+    }
+    connection.command("DATA", 3).map_err(|fault| (Step::Recipient, fault))?;
+    connection.send(&on_the_wire(&email.formatted()), 2).map_err(|fault| (Step::Message, fault))
 }
 
 /// A message with dots stuffed, and its end.
@@ -379,7 +382,8 @@ fn html(notifications: &Notifications) -> String {
 }
 
 fn html_notification(notification: &Notification) -> String {
-    let mut html = format!("<h3>{}</h3>\n<p>{}</p>\n", escaped(&notification.headline), escaped(&notification.text));
+    let text = escaped(&notification.text).replace(BREAK, &format!("{BREAK}&nbsp;&nbsp;&nbsp;&nbsp;"));
+    let mut html = format!("<h3>{}</h3>\n<p>{text}</p>\n", escaped(&notification.headline));
     if !notification.facts.is_empty() {
         html += "<table cellpadding=\"4\">\n";
         for (label, fact) in &notification.facts {
@@ -397,6 +401,9 @@ fn html_notification(notification: &Notification) -> String {
     html + &format!("<p style=\"color:#666\">{}</p>", escaped(&notification.when))
 }
 
+/// Where a line ends.
+const BREAK: &str = "<br>\n";
+
 /// Escapes text for HTML. Control and invisible characters become visible: `\u{200b}`.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
@@ -407,7 +414,7 @@ fn escaped(text: &str) -> String {
             '>' => html += "&gt;",
             '"' => html += "&quot;",
             '\'' => html += "&#39;",
-            '\n' => html += "<br>\n",
+            '\n' => html += BREAK,
             c if acts_or_hides(c) => html.extend(c.escape_unicode()),
             c => html.push(c),
         }

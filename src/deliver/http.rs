@@ -1,6 +1,7 @@
 //! HTTP POST with a time limit, without following redirects.
 
 use std::cell::OnceCell;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -10,6 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use ureq::Agent;
 
 use super::proxy::Proxies;
+use super::{Blame, Outcome};
 use crate::config;
 use crate::error::{Failure, Kind};
 use crate::http_client;
@@ -42,6 +44,19 @@ impl HttpAnswer {
     }
 }
 
+/// Why there is no response.
+#[derive(Debug)]
+pub struct HttpFault {
+    why: String,
+    blame: Blame,
+}
+
+impl HttpFault {
+    pub fn outcome(self) -> Outcome {
+        Outcome::route_failed(self.why).blaming(self.blame)
+    }
+}
+
 pub struct HttpClient {
     /// Whether certificates are needed at all.
     encrypted: bool,
@@ -63,6 +78,10 @@ pub fn roots(ca_file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, Fai
     let Some(path) = ca_file else { return Ok(rustls_native_certs::load_native_certs().certs) };
     let invalid = |why: String| Failure::new(Kind::Invalid, format!("{}: {why}", path.display()));
     let pem = config::read_regular(path, LONGEST_PEM)?;
+    config::trusted(path).map_err(|why| {
+        invalid(format!("its certificates are not trusted: {why}"))
+            .hint("make sure that only you, or root, can change it")
+    })?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.content.as_slice()).collect();
     let certificates = certificates.map_err(|_| invalid("it holds no certificates (PEM)".to_owned()))?;
     if certificates.is_empty() {
@@ -137,15 +156,16 @@ impl HttpClient {
         headers: &[(&str, &str)],
         body: &str,
         timeout: Duration,
-    ) -> Result<HttpAnswer, String> {
-        let agent = self.agent().map_err(|failure| failure.message)?;
+    ) -> Result<HttpAnswer, HttpFault> {
+        let unread = |failure: Failure| HttpFault { why: failure.message, blame: Blame::Elsewhere };
+        let agent = self.agent().map_err(unread)?;
         let mut request = agent.post(url).header("content-type", "application/json; charset=utf-8");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let config = request.config().timeout_global(Some(timeout)).proxy(self.proxies.toward(url, &self.direct));
         let request = config.build();
-        let mut response = request.send(body).map_err(|error| describe(&error))?;
+        let mut response = request.send(body).map_err(|error| fault(&error))?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let now = || DateTime::from(SystemTime::now());
         let retry_after = header("retry-after").and_then(|text| {
@@ -158,7 +178,7 @@ impl HttpClient {
         let body = response.body_mut().with_config().limit(LONGEST).read_to_string();
         // Only a success needs its body.
         let body = match body {
-            Err(error) if (200..300).contains(&status) => return Err(describe(&error)),
+            Err(error) if (200..300).contains(&status) => return Err(fault(&error)),
             body => body.unwrap_or_default(),
         };
         Ok(HttpAnswer { status, retry_after, elsewhere, body })
@@ -187,6 +207,19 @@ fn http_date(text: &str) -> Option<DateTime<Utc>> {
     let shapes = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
     let date = |shape: &&str| NaiveDateTime::parse_from_str(text.trim(), shape).ok();
     shapes.iter().find_map(date).map(|date| date.and_utc())
+}
+
+fn fault(error: &ureq::Error) -> HttpFault {
+    let blame = match error {
+        ureq::Error::HostNotFound
+        | ureq::Error::Rustls(_)
+        | ureq::Error::Tls(_)
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::ConnectProxyFailed(_) => Blame::Elsewhere,
+        ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => Blame::Elsewhere,
+        _ => Blame::Unclear,
+    };
+    HttpFault { why: describe(error), blame }
 }
 
 fn describe(error: &ureq::Error) -> String {

@@ -26,9 +26,9 @@ use crate::config::Config;
 use crate::domain::channel::{Address, Channel, Route};
 use crate::domain::contact::Email;
 use crate::domain::duration::Length;
-use crate::domain::message::Message;
+use crate::domain::message::{Body, Message};
 use crate::domain::name::Name;
-use crate::domain::subscriber::{Subscriber, Topic};
+use crate::domain::subscriber::{PATIENCE, Subscriber, Topic};
 use crate::domain::text::visible;
 use crate::error::{Failure, Kind};
 
@@ -56,13 +56,26 @@ pub enum Outcome {
     /// The receiver accepted it, with this answer.
     Sent { answer: String },
     /// A later attempt may succeed. `route_failed`: the fault concerns everything on this route.
-    Failed { why: String, route_failed: bool },
+    Failed { why: String, route_failed: bool, blame: Blame },
     /// No later attempt can succeed.
-    Refused { why: String },
+    Refused { why: String, blame: Blame },
+    /// One of its notifications may be at fault: they are to be sent in smaller messages.
+    Divide,
     /// The receiver asks to be left alone for this long.
     NotNow { seconds: u64, why: String },
     /// Skipped, because an earlier message to the same address, or the whole route, failed.
     NotTried { route_failed: bool },
+}
+
+/// Whether what people wrote can be why a message was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The receiver had read nothing of it.
+    Elsewhere,
+    /// It had read it. Then the connection broke, or the answer is about something else.
+    Unclear,
+    /// It had read it, and refused that.
+    Content,
 }
 
 /// The longest answer of another machine that is kept, in characters.
@@ -73,20 +86,42 @@ impl Outcome {
         Outcome::Sent { answer: shown(answer) }
     }
 
-    fn failed(why: impl Into<String>) -> Outcome {
-        Outcome::Failed { why: shown(why), route_failed: false }
+    pub fn failed(why: impl Into<String>) -> Outcome {
+        Outcome::Failed { why: shown(why), route_failed: false, blame: Blame::Elsewhere }
     }
 
-    fn refused(why: impl Into<String>) -> Outcome {
-        Outcome::Refused { why: shown(why) }
+    pub fn refused(why: impl Into<String>) -> Outcome {
+        Outcome::Refused { why: shown(why), blame: Blame::Elsewhere }
     }
 
     fn route_failed(why: impl Into<String>) -> Outcome {
-        Outcome::Failed { why: shown(why), route_failed: true }
+        Outcome::Failed { why: shown(why), route_failed: true, blame: Blame::Elsewhere }
     }
 
     fn not_now(seconds: u64, why: impl Into<String>) -> Outcome {
         Outcome::NotNow { seconds, why: shown(why) }
+    }
+
+    /// The same, with this to blame.
+    fn blaming(self, blame: Blame) -> Outcome {
+        match self {
+            Outcome::Failed { why, route_failed, .. } => Outcome::Failed { why, route_failed, blame },
+            Outcome::Refused { why, .. } => Outcome::Refused { why, blame },
+            Outcome::Sent { .. } | Outcome::Divide | Outcome::NotNow { .. } | Outcome::NotTried { .. } => self,
+        }
+    }
+
+    /// Why it was not taken; None if it was, or was not offered.
+    fn blame(&self) -> Option<Blame> {
+        match self {
+            Outcome::Failed { blame, .. } | Outcome::Refused { blame, .. } => Some(*blame),
+            Outcome::Sent { .. } | Outcome::Divide | Outcome::NotNow { .. } | Outcome::NotTried { .. } => None,
+        }
+    }
+
+    /// Whether the message may be alone at fault, and not its receiver. What follows it shows that.
+    pub fn is_doubtful(&self, attempts: u32) -> bool {
+        matches!(self, Outcome::Failed { blame: Blame::Unclear | Blame::Content, .. }) && attempts >= PATIENCE
     }
 
     /// Whether the rest of the route is left for the next run.
@@ -318,25 +353,53 @@ impl RouteThread {
         let mut route_failed = false;
         // After a failure nothing else goes to the same address in this run: messages arrive in order.
         let mut failed: Vec<Address> = Vec::new();
-        for (ticket, message) in &self.messages {
+        // A webhook did not take a message again and again. It is offered those that follow.
+        let mut doubtful = false;
+        while let Ok((ticket, message)) = self.messages.recv() {
             let left = self.deadline.saturating_duration_since(Instant::now());
             // Nothing is begun right before the deadline: cut off there, it would count as a failed attempt.
             let no_time = left < self.timeout / 4 || self.over.load(Ordering::SeqCst);
             let outcome = if route_failed || no_time || failed.contains(&message.to) {
                 Outcome::NotTried { route_failed: route_failed || no_time }
             } else {
-                let outcome = self.transport.send(&message, self.timeout.min(left));
-                route_failed |= outcome.stops_route();
+                let (to, attempts) = (message.to.clone(), message.attempts);
+                let outcome = self.send(message);
+                if matches!(to, Address::Webhook(_)) && outcome.is_doubtful(if doubtful { PATIENCE } else { attempts })
+                {
+                    doubtful = true;
+                } else {
+                    route_failed |= outcome.stops_route();
+                    if matches!(outcome, Outcome::Failed { .. } | Outcome::NotNow { .. }) {
+                        failed.push(to);
+                    }
+                }
                 outcome
             };
-            if !matches!(outcome, Outcome::Sent { .. } | Outcome::Refused { .. }) {
-                failed.push(message.to);
-            }
             if self.report.send((ticket, outcome)).is_err() {
                 break;
             }
         }
         self.transport.close();
+    }
+
+    /// What a receiver does not take with what people wrote is offered to it without.
+    fn send(&mut self, mut message: Message) -> Outcome {
+        let outcome = self.transport.send(&message, self.patience());
+        let Some(blame @ (Blame::Unclear | Blame::Content)) = outcome.blame() else { return outcome };
+        match message.body {
+            Body::Notifications(only) if only.each.len() == 1 => {
+                message.body = Body::Notifications(Box::new(only.without_words()));
+                self.transport.send(&message, self.patience())
+            }
+            // A server that is down would have to refuse each part, so it is divided at once only if it was refused.
+            Body::Notifications(_) if blame == Blame::Content || message.attempts >= PATIENCE => Outcome::Divide,
+            Body::Notifications(_) | Body::Checkpoint(_) | Body::Json(_) => outcome,
+        }
+    }
+
+    /// How long an answer may take.
+    fn patience(&self) -> Duration {
+        self.timeout.min(self.deadline.saturating_duration_since(Instant::now()))
     }
 }
 

@@ -1,17 +1,31 @@
 //! The host's mail system, through its `sendmail` program. The exit code is the outcome (sysexits.h).
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::Outcome;
+use super::{Blame, Outcome};
+use crate::config::trusted;
 use crate::domain::contact::Email;
+use crate::error::{Failure, Kind};
 
-/// EX_USAGE, EX_DATAERR, EX_NOUSER, EX_NOHOST, EX_NOPERM: no later attempt can succeed.
-const PERMANENT: [i32; 5] = [64, 65, 67, 68, 77];
+/// EX_USAGE, EX_NOUSER, EX_NOHOST: no later attempt can succeed.
+const PERMANENT: [i32; 3] = [64, 67, 68];
+/// EX_DATAERR, EX_NOPERM: nor can one with this message.
+const REFUSED: [i32; 2] = [65, 77];
+
+/// The program, if only root and this user can replace it.
+pub fn checked(program: &Path) -> Result<PathBuf, Failure> {
+    trusted(program).map_err(|why| {
+        Failure::new(Kind::Invalid, format!("sendmail = {:?} cannot be used: {why}", program.display().to_string()))
+            .hint("name a program that only you, or root, can change")
+    })?;
+    // Called by its own name: one program can be several.
+    Ok(program.to_owned())
+}
 
 pub fn send(program: &Path, from: &Email, to: &Email, message: &[u8], timeout: Duration) -> Outcome {
     let shown = program.display();
@@ -34,14 +48,17 @@ pub fn send(program: &Path, from: &Email, to: &Email, message: &[u8], timeout: D
             Ok(Some(status)) if status.success() => return Outcome::sent(format!("{shown} accepted it")),
             Ok(Some(status)) => {
                 let why = format!("{shown} ended with {status}");
-                let permanent = status.code().is_some_and(|code| PERMANENT.contains(&code));
-                return if permanent { Outcome::refused(why) } else { Outcome::failed(why) };
+                return match status.code() {
+                    Some(code) if PERMANENT.contains(&code) => Outcome::refused(why),
+                    Some(code) if REFUSED.contains(&code) => Outcome::refused(why).blaming(Blame::Content),
+                    Some(_) | None => Outcome::failed(why).blaming(Blame::Unclear),
+                };
             }
             Ok(None) if Instant::now() < until => sleep(Duration::from_millis(5)),
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Outcome::route_failed(format!("{shown} did not end in time"));
+                return Outcome::route_failed(format!("{shown} did not end in time")).blaming(Blame::Unclear);
             }
             Err(error) => return Outcome::route_failed(format!("{shown}: {error}")),
         }

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
-use super::http::{HttpAnswer, HttpClient, Plain, check_url};
+use super::http::{HttpAnswer, HttpClient, HttpFault, Plain, check_url};
 use super::proxy::Proxies;
 use super::secret::{Secret, SecretSource};
-use super::{Outcome, Transport};
+use super::{Blame, Outcome, Transport};
 use crate::config;
 use crate::domain::channel::{Address, SlackChannel};
 use crate::domain::message::{Body, Message, Notification, Notifications};
@@ -56,7 +57,7 @@ impl SlackTransport {
         id: &str,
         notifications: &Notifications,
         timeout: Duration,
-    ) -> Result<HttpAnswer, String> {
+    ) -> Result<HttpAnswer, HttpFault> {
         let mut message = payload(notifications);
         message["channel"] = json!(channel);
         // The same at every attempt, so that a message that arrived twice can be recognized.
@@ -88,19 +89,18 @@ impl Transport for SlackTransport {
         };
         match answer {
             Ok(answer) => judge(&answer, by_method),
-            Err(why) => Outcome::route_failed(why),
+            Err(fault) => fault.outcome(),
         }
     }
 }
 
-/// Slack's codes for a fault of this message or its receiver. No later attempt can succeed.
+/// Slack's codes for a fault of the receiver. No later attempt can succeed.
 /// https://docs.slack.dev/reference/methods/chat.postMessage
-const ABOUT_THE_MESSAGE: [&str; 12] = [
-    "user_not_found",
-    "user_disabled",
-    "users_not_found",
-    "cannot_dm_bot",
-    "messages_tab_disabled",
+const ABOUT_THE_RECEIVER: [&str; 5] =
+    ["user_not_found", "user_disabled", "users_not_found", "cannot_dm_bot", "messages_tab_disabled"];
+
+/// Slack's codes for a fault of this message. No later attempt with it can succeed.
+const ABOUT_THE_MESSAGE: [&str; 7] = [
     "msg_too_long",
     "msg_blocks_too_long",
     "no_text",
@@ -111,13 +111,17 @@ const ABOUT_THE_MESSAGE: [&str; 12] = [
 ];
 
 /// Slack's codes for a fault of a channel: somebody has to invite the bot, or name another channel.
-const ABOUT_THE_CHANNEL: [&str; 6] = [
+const ABOUT_THE_CHANNEL: [&str; 10] = [
     "channel_not_found",
     "not_in_channel",
     "is_archived",
     "channel_is_archived",
+    "posting_to_general_channel_denied",
     "restricted_action",
+    "restricted_action_non_threadable_channel",
     "restricted_action_read_only_channel",
+    "restricted_action_thread_locked",
+    "restricted_action_thread_only_channel",
 ];
 
 /// The outcome of an answer. A wrong token or a missing channel can be fixed, so no message is given up at once.
@@ -128,8 +132,8 @@ fn judge(answer: &HttpAnswer, by_method: bool) -> Outcome {
         200 if !by_method => return Outcome::sent(status),
         200 => {}
         // Of one channel's incoming webhook. https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
-        400..=499 if !by_method => return Outcome::failed(status),
-        _ => return Outcome::route_failed(status),
+        400..=499 if !by_method => return Outcome::failed(status).blaming(Blame::Unclear),
+        _ => return Outcome::route_failed(status).blaming(Blame::Unclear),
     }
     let reply: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     if reply["ok"] == json!(true) {
@@ -139,14 +143,15 @@ fn judge(answer: &HttpAnswer, by_method: bool) -> Outcome {
     let code = reply["error"].as_str().unwrap_or_default();
     let is_code = (1..=60).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     if !is_code {
-        return Outcome::route_failed("Slack's answer is not one of its codes");
+        return Outcome::route_failed("Slack's answer is not one of its codes").blaming(Blame::Unclear);
     }
     let why = format!("Slack answered {code}");
     match code {
         "ratelimited" | "rate_limited" => Outcome::not_now(answer.retry_after.unwrap_or(60), why),
-        _ if ABOUT_THE_MESSAGE.contains(&code) => Outcome::refused(why),
+        _ if ABOUT_THE_RECEIVER.contains(&code) => Outcome::refused(why),
+        _ if ABOUT_THE_MESSAGE.contains(&code) => Outcome::refused(why).blaming(Blame::Content),
         _ if ABOUT_THE_CHANNEL.contains(&code) => Outcome::failed(why),
-        _ => Outcome::route_failed(why),
+        _ => Outcome::route_failed(why).blaming(Blame::Unclear),
     }
 }
 
@@ -219,9 +224,9 @@ fn notification_blocks(notification: &Notification, team: &str) -> Vec<Value> {
     blocks
 }
 
-/// The id of a message in the form of a UUID.
+/// A UUID that no message with another id has.
 fn uuid(id: &str) -> String {
-    let digits: String = id.chars().filter(char::is_ascii_hexdigit).chain("0".chars().cycle()).take(32).collect();
+    let digits: String = Sha256::digest(id).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 
@@ -248,7 +253,12 @@ mod tests {
         assert!(matches!(by_method(429, ""), Outcome::NotNow { seconds: 7, .. }));
         assert!(matches!(by_method(502, ""), Outcome::Failed { .. }));
         // What somebody can put right loses no message, and what is wrong with one channel stops no other.
-        for (code, route_failed) in [("invalid_auth", true), ("token_revoked", true), ("not_in_channel", false)] {
+        for (code, route_failed) in [
+            ("invalid_auth", true),
+            ("token_revoked", true),
+            ("not_in_channel", false),
+            ("restricted_action_thread_only_channel", false),
+        ] {
             let outcome = judged(200, &format!(r#"{{"ok":false,"error":"{code}"}}"#), true);
             assert!(matches!(outcome, Outcome::Failed { route_failed: found, .. } if found == route_failed), "{code}");
         }

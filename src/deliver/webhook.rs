@@ -11,7 +11,7 @@ use sha2::Sha256;
 use super::http::{HttpClient, Plain, check_url};
 use super::proxy::Proxies;
 use super::secret::{Secret, SecretSource};
-use super::{Outcome, Transport};
+use super::{Blame, Outcome, Transport};
 use crate::config;
 use crate::domain::message::{Body, Message};
 use crate::error::{Failure, Kind};
@@ -73,7 +73,7 @@ impl Transport for WebhookTransport {
             [("webhook-id", id.as_str()), ("webhook-timestamp", &timestamp), ("webhook-signature", &signature)];
         let answer = match self.client.post(&self.url, &headers, body, timeout) {
             Ok(answer) => answer,
-            Err(why) => return Outcome::route_failed(why),
+            Err(fault) => return fault.outcome(),
         };
         let why = answer.describe("it");
         // No answer makes us give up at once: a receiver that is misconfigured, moved or gone can be fixed, and then gets
@@ -82,9 +82,10 @@ impl Transport for WebhookTransport {
             200..=299 => Outcome::sent(why),
             410 => Outcome::route_failed(format!(
                 "{why}: the receiver is gone; remove the webhook from config.toml, or change its url"
-            )),
+            ))
+            .blaming(Blame::Content),
             429 | 503 if answer.retry_after.is_some() => Outcome::not_now(answer.retry_after.unwrap_or(0), why),
-            _ => Outcome::route_failed(why),
+            _ => Outcome::route_failed(why).blaming(Blame::Content),
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Message {
     pub body: Body,
     /// When this attempt is made.
     pub sent_at: Timestamp,
+    /// How many attempts failed.
+    pub attempts: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -89,6 +91,12 @@ impl Notifications {
         Some(Notifications { thread, at: last.at, subject, team, each })
     }
 
+    /// The notifications without what people wrote.
+    #[must_use]
+    pub fn without_words(self) -> Notifications {
+        Notifications { each: self.each.into_iter().map(Notification::without_words).collect(), ..self }
+    }
+
     /// The message of `notify test`.
     pub fn test(team: Name, member: &Name, now: Timestamp, when: String) -> Notifications {
         let headline = "Test notification".to_owned();
@@ -97,6 +105,15 @@ impl Notifications {
         let subject = format!("[{team}] {headline}");
         let only = Notification { at: now, when, headline, text, facts: Vec::new(), commands };
         Notifications { thread: None, team, at: now, subject, each: vec![only] }
+    }
+}
+
+impl Notification {
+    /// The notification with names and numbers only, for a receiver that refuses what people wrote.
+    #[must_use]
+    fn without_words(self) -> Notification {
+        let text = "What people wrote is left out, because it was refused on the way to you.".to_owned();
+        Notification { text, facts: Vec::new(), ..self }
     }
 }
 

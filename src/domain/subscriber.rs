@@ -57,6 +57,9 @@ const WAITS: [i64; 5] = [60, 5 * 60, 30 * 60, 2 * 3600, 12 * 3600];
 /// After this many failed attempts there is one more.
 pub const LAST_ATTEMPT: u32 = 5;
 
+/// What fails again after this many failed attempts may itself be at fault, and not its receiver.
+pub const PATIENCE: u32 = 2;
+
 /// How long to wait after this many failed attempts. None: give up.
 pub fn retry_after(attempts: u32, id: i64) -> Option<Length> {
     let wait = WAITS.get(usize::try_from(attempts).ok()?.checked_sub(1)?)?;

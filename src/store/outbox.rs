@@ -113,12 +113,14 @@ impl Read<'_> {
         Ok(self.one(&sql, [before.unix()], |_| Ok(()))?.is_some())
     }
 
-    /// The subscribers (and members) for which a failed delivery waits for its next attempt: later ones wait behind it.
-    pub fn outbox_blocked(&self, now: Timestamp) -> Result<BTreeSet<(Subscriber, Option<Name>)>, Error> {
-        let sql = "SELECT o.subscriber, n.member FROM outbox o LEFT JOIN notification n ON n.id = o.notification
-             WHERE o.attempts > 0 AND NOT o.dead AND o.due_at > ?1";
-        let rows = self.rows(sql, [now.unix()], |row| Ok((row::parsed(row, 0)?, row::maybe_parsed(row, 1)?)))?;
-        Ok(rows.into_iter().collect())
+    /// The subscribers (and members) for which a failed delivery waits for its next attempt, and the first of these: later ones
+    /// wait behind it.
+    pub fn outbox_blocked(&self, now: Timestamp) -> Result<BTreeMap<(Subscriber, Option<Name>), i64>, Error> {
+        let sql =
+            "SELECT o.subscriber, n.member, min(o.id) FROM outbox o LEFT JOIN notification n ON n.id = o.notification
+             WHERE o.attempts > 0 AND NOT o.dead AND NOT o.passed AND o.due_at > ?1 GROUP BY 1, 2";
+        let blocked = |row: &Row<'_>| Ok(((row::parsed(row, 0)?, row::maybe_parsed(row, 1)?), row.get(2)?));
+        Ok(self.rows(sql, [now.unix()], blocked)?.into_iter().collect())
     }
 
     /// Deliveries that report a decision or withdrawal, where the same receiver never got the request: that still waits, or
@@ -289,6 +291,12 @@ impl Write<'_> {
             "UPDATE outbox SET attempts = attempts + 1, error = ?2, due_at = coalesce(?3, due_at), dead = ?3 IS NULL
              WHERE id = ?1";
         self.conn().prepare_cached(sql)?.execute(params![id, why, next.map(Timestamp::unix)])?;
+        Ok(())
+    }
+
+    /// Later deliveries were taken while this one failed: it holds none back any more.
+    pub fn outbox_passed(&self, id: i64) -> Result<(), Error> {
+        self.conn().prepare_cached("UPDATE outbox SET passed = 1 WHERE id = ?1")?.execute([id])?;
         Ok(())
     }
 

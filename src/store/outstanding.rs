@@ -66,6 +66,8 @@ struct RowFate {
     error: Option<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     dead: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    passed: bool,
 }
 
 /// Which row of the outbox it is, on any host.
@@ -81,7 +83,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// The id, the subscriber, which row it is, and its fate.
 const ROWS: &str =
-    "SELECT o.id, o.subscriber, o.notification, o.seq, o.topic, nullif(o.due_at, e.at), o.attempts, o.error, o.dead
+    "SELECT o.id, o.subscriber, o.notification, o.seq, o.topic, nullif(o.due_at, e.at), o.attempts, o.error, o.dead, o.passed
      FROM outbox o JOIN event e ON e.seq = o.seq";
 
 fn outbox_row(row: &Row<'_>) -> Result<(i64, String, RowIdentity, RowFate), Error> {
@@ -95,7 +97,7 @@ fn outbox_row(row: &Row<'_>) -> Result<(i64, String, RowIdentity, RowFate), Erro
         row.get(0)?,
         row.get(1)?,
         identity,
-        RowFate { due: row.get(5)?, attempts: row.get(6)?, error, dead: row.get(8)? },
+        RowFate { due: row.get(5)?, attempts: row.get(6)?, error, dead: row.get(8)?, passed: row.get(9)? },
     ))
 }
 
@@ -190,26 +192,28 @@ impl Write<'_> {
         }
         self.outbox_done(&gone)?;
         let sql = "UPDATE outbox SET due_at = coalesce(?2, (SELECT at FROM event WHERE event.seq = outbox.seq)),
-                 attempts = ?3, error = ?4, dead = ?5 WHERE id = ?1";
-        for (id, RowFate { due, attempts, error, dead }) in changed {
-            self.conn().prepare_cached(sql)?.execute(params![id, due, attempts, error, dead])?;
+                 attempts = ?3, error = ?4, dead = ?5, passed = ?6 WHERE id = ?1";
+        for (id, RowFate { due, attempts, error, dead, passed }) in changed {
+            self.conn().prepare_cached(sql)?.execute(params![id, due, attempts, error, dead, passed])?;
         }
-        for ((to, identity), RowFate { due, attempts, error, dead }) in rows {
+        for ((to, identity), RowFate { due, attempts, error, dead, passed }) in rows {
             // Those that only a newer version knows.
             if to.parse::<Subscriber>().is_err() {
                 continue;
             }
             match identity {
                 RowIdentity::Notification(id) => {
-                    let sql = "INSERT INTO outbox (subscriber, seq, topic, notification, due_at, attempts, error, dead)
-                         SELECT ?1, n.seq, n.kind, n.id, coalesce(?3, e.at), ?4, ?5, ?6
+                    let sql = "INSERT INTO outbox (subscriber, seq, topic, notification, due_at, attempts, error, dead, passed)
+                         SELECT ?1, n.seq, n.kind, n.id, coalesce(?3, e.at), ?4, ?5, ?6, ?7
                          FROM notification n JOIN event e ON e.seq = n.seq WHERE n.id = ?2";
-                    self.conn().prepare_cached(sql)?.execute(params![to, id, due, attempts, error, dead])?;
+                    self.conn().prepare_cached(sql)?.execute(params![to, id, due, attempts, error, dead, passed])?;
                 }
                 RowIdentity::Entry(seq, topic) if topic.parse::<Topic>().is_ok() => {
-                    let sql = "INSERT INTO outbox (subscriber, seq, topic, due_at, attempts, error, dead)
-                         SELECT ?1, seq, ?3, coalesce(?4, at), ?5, ?6, ?7 FROM event WHERE seq = ?2";
-                    self.conn().prepare_cached(sql)?.execute(params![to, seq, topic, due, attempts, error, dead])?;
+                    let sql = "INSERT INTO outbox (subscriber, seq, topic, due_at, attempts, error, dead, passed)
+                         SELECT ?1, seq, ?3, coalesce(?4, at), ?5, ?6, ?7, ?8 FROM event WHERE seq = ?2";
+                    self.conn()
+                        .prepare_cached(sql)?
+                        .execute(params![to, seq, topic, due, attempts, error, dead, passed])?;
                 }
                 RowIdentity::Entry(..) => {}
             }

@@ -73,10 +73,11 @@ CREATE TABLE outbox_4 (
     due_at       INTEGER NOT NULL,
     attempts     INTEGER NOT NULL DEFAULT 0,
     error        TEXT,                                   -- why the last attempt failed
-    dead         INTEGER NOT NULL DEFAULT 0              -- given up
+    dead         INTEGER NOT NULL DEFAULT 0,             -- given up
+    passed       INTEGER NOT NULL DEFAULT 0              -- later ones were taken while it failed, so it holds none back
 ) STRICT;
 INSERT INTO outbox_4
-    SELECT o.id, channel, coalesce(o.seq, n.seq), coalesce(o.kind, n.kind), notification, due_at, attempts, error, dead
+    SELECT o.id, channel, coalesce(o.seq, n.seq), coalesce(o.kind, n.kind), notification, due_at, attempts, error, dead, 0
     FROM outbox o LEFT JOIN notification n ON n.id = notification;
 DROP TABLE outbox;
 ALTER TABLE outbox_4 RENAME TO outbox;

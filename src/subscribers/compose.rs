@@ -34,7 +34,8 @@ pub fn compose(
     deliveries: &[Delivery],
     now: Timestamp,
 ) -> Result<Message, Failure> {
-    let message = |id, body| Message { id, to: address.clone(), body, sent_at: now };
+    let attempts = deliveries.iter().map(|delivery| delivery.attempts).max().unwrap_or(0);
+    let message = |id, body| Message { id, to: address.clone(), body, sent_at: now, attempts };
     let zone = zone_of(read, deliveries)?;
     let times = |time: Timestamp| match address {
         Address::Webhook(_) => time.to_string(),
@@ -62,9 +63,11 @@ pub fn compose(
             let id = format!("msg_{start}_{}", kind.as_str().replace('.', "_"));
             return Ok(message(id, webhook_body(read, &entry, kind, &notification, &about)?));
         }
-        // No other entry of any database has this hash; the number tells apart the notifications of one entry.
-        let number = delivery.notification.as_ref().map_or(0, |(id, _)| *id);
-        ids.push(format!("{start}.{number}"));
+        // No other entry of any database has this hash; what follows tells apart the messages of one entry.
+        ids.push(match &delivery.notification {
+            Some((number, _)) => format!("{start}.{number}"),
+            None => format!("{start}.{kind}.{}", address.as_str()),
+        });
         if let Some(id) = entry.event.request() {
             thread = read.hash_of_request(id)?.map(|hash| format!("{}.request", &audit::hex(&hash)[..32]));
         }

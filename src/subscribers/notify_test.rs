@@ -22,10 +22,10 @@ pub fn notify_test(transports: &mut Transports, recipient: &TestRecipient) -> Ve
             let Some(test) = usize::try_from(ticket).ok().and_then(|place| tests.get_mut(place)) else { continue };
             (test.ok, test.answer) = match outcome {
                 Outcome::Sent { answer } => (Some(true), answer),
-                Outcome::Failed { why, .. } | Outcome::Refused { why } | Outcome::NotNow { why, .. } => {
+                Outcome::Failed { why, .. } | Outcome::Refused { why, .. } | Outcome::NotNow { why, .. } => {
                     (Some(false), why)
                 }
-                Outcome::NotTried { .. } => (Some(false), "it was not tried".to_owned()),
+                Outcome::NotTried { .. } | Outcome::Divide => (Some(false), "it was not tried".to_owned()),
             };
         }
     }
@@ -56,6 +56,6 @@ fn start(transports: &mut Transports, recipient: &TestRecipient, ticket: u64, ch
     let when = Zones::default().write(member.timezone.as_ref(), *now);
     let shown = to.to_string();
     let body = Body::Notifications(Box::new(Notifications::test(team.clone(), name, *now, when)));
-    transports.send(ticket, Message { id: format!("{id}.test"), to, body, sent_at: *now });
+    transports.send(ticket, Message { id: format!("{id}.test"), to, body, sent_at: *now, attempts: 0 });
     view(Some(shown), None, String::new())
 }

@@ -3,9 +3,12 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
+use crate::domain::event::Event;
 use crate::domain::grant::State;
+use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
 use crate::domain::request::Request;
+use crate::domain::request::authorize::needs_auditor;
 use crate::domain::subscriber::{Delivery, Subscriber, Topic};
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
@@ -20,14 +23,18 @@ pub struct Relevance {
 }
 
 impl Relevance {
-    /// Asking for a decision is relevant while the request is pending, the member has not approved it, and may still see it.
-    /// The warning that access expires is relevant while the grant is active and nothing continues it.
+    /// To a member only what they may still see. Asking for a decision is relevant while the request is pending and the member has
+    /// not approved it. The warning that access expires is relevant while the grant is active and nothing continues it.
     pub fn is_relevant(&mut self, read: &Read<'_>, delivery: &Delivery, now: Timestamp) -> Result<bool, Error> {
-        let (Topic::Notification(kind), Some(id)) = (delivery.topic, delivery.request) else { return Ok(true) };
-        let is_expiring = kind == NotificationKind::AccessExpiring;
-        if matches!(delivery.subscriber, Subscriber::Webhook(_)) || !is_expiring && !kind.asks_for_a_decision() {
+        let Topic::Notification(kind) = delivery.topic else { return Ok(true) };
+        let member = delivery.notification.as_ref().map(|(_, member)| member);
+        let (is_expiring, asks) = (kind == NotificationKind::AccessExpiring, kind.asks_for_a_decision());
+        if matches!(delivery.subscriber, Subscriber::Webhook(_)) || member.is_none() && !is_expiring && !asks {
             return Ok(true);
         }
+        let Some(id) = delivery.request else {
+            return member.map_or(Ok(true), |member| self.concerns(read, delivery.seq, kind, member, now));
+        };
         let request = match self.requests.entry(id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => unknown.insert(read.request(id)?),
@@ -37,17 +44,42 @@ impl Relevance {
             let Some(grant) = request.grant.as_ref().filter(|grant| grant.is_live(now)) else { return Ok(false) };
             return Ok(!access_continues(read, &self.policy, grant, grant.ends_at.unwrap_or(now))?);
         }
-        if request.state(now) != State::Pending {
+        if asks && request.state(now) != State::Pending {
             return Ok(false);
         }
-        let Some((_, member)) = &delivery.notification else { return Ok(true) };
-        if request.approvals().any(|decision| decision.by == *member) {
+        let Some(member) = member else { return Ok(true) };
+        if asks && request.approvals().any(|decision| decision.by == *member) {
             return Ok(false);
         }
         match self.policy.principal(read, member)? {
             Some(person) => sees(read, &self.policy, &person, request, now),
             None => Ok(false),
         }
+    }
+
+    /// Whether what is about no request is still for this member: what only those who see everything are notified of, as they
+    /// may not any more. That access could not be given is also for whose it is.
+    fn concerns(
+        &self,
+        read: &Read<'_>,
+        seq: i64,
+        kind: NotificationKind,
+        member: &Name,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        match kind {
+            NotificationKind::TeamChanged | NotificationKind::RevokeFailed | NotificationKind::DriftFound => {}
+            NotificationKind::ProvisioningFailed => {
+                if let Event::ProvisioningFailed(failed) = read.entry(seq)?.event
+                    && failed.provision.member.as_ref() == Some(member)
+                {
+                    return Ok(true);
+                }
+            }
+            _ => return Ok(true),
+        }
+        let person = self.policy.principal(read, member)?;
+        Ok(person.is_some_and(|person| needs_auditor(&person, "read this", now).is_ok()))
     }
 }
 

@@ -10,9 +10,9 @@ use super::settle::{Batch, STALE, Settling};
 use super::turn::SendingTurn;
 use super::zones::Zones;
 use crate::deliver::{Availability, Outcome, Transports};
-use crate::domain::channel::{Channel, Route};
+use crate::domain::channel::{Address, Channel, Route};
 use crate::domain::message::Message;
-use crate::domain::subscriber::{Delivery, LAST_ATTEMPT, Subscriber, retry_after};
+use crate::domain::subscriber::{Delivery, LAST_ATTEMPT, PATIENCE, Subscriber, retry_after};
 use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -106,6 +106,7 @@ struct Sending<'r> {
     on_route: BTreeMap<Route, VecDeque<u64>>,
     /// Routes that are not tried again in this run.
     closed: BTreeSet<Route>,
+    doubts: Doubts,
     tickets: u64,
     /// The last delivery that was settled.
     cursor: i64,
@@ -125,6 +126,7 @@ impl<'r> Sending<'r> {
             in_flight: HashMap::new(),
             on_route: BTreeMap::new(),
             closed: BTreeSet::new(),
+            doubts: Doubts::new(),
             tickets: 0,
             cursor: 0,
             total: DeliverView::default(),
@@ -214,7 +216,7 @@ impl<'r> Sending<'r> {
                 match message {
                     Ok(message) => self.transports.send(self.tickets, message),
                     // An entry that can't be read must not hold up the others.
-                    Err(failure) => unwritten.push((self.tickets, Outcome::Refused { why: failure.message })),
+                    Err(failure) => unwritten.push((self.tickets, Outcome::refused(failure.message))),
                 }
             }
         }
@@ -230,12 +232,12 @@ impl<'r> Sending<'r> {
             }
             marked.push((batch, outcome));
         }
-        let feed = self.feed;
+        let (feed, doubts) = (self.feed, &mut self.doubts);
         let tally = feed.store.write_unrecorded(|write| -> Result<DeliverView, Failure> {
             let now = feed.now(write)?;
             let mut tally = DeliverView::default();
             for (batch, outcome) in &marked {
-                mark(write, batch, outcome, now, &mut tally)?;
+                judge(write, doubts, batch, outcome, now, &mut tally)?;
             }
             Ok(tally)
         })?;
@@ -253,12 +255,19 @@ impl<'r> Sending<'r> {
                 Outcome::NotNow { .. } | Outcome::NotTried { route_failed: true } => {
                     self.closed.insert(route.clone());
                 }
+                Outcome::Failed { .. } if self.doubts.contains_key(&route) => {}
+                Outcome::Divide if self.stopped.is_none() => {
+                    let queue = self.queues.entry(route.clone()).or_default();
+                    let [first, rest] = batch.halves();
+                    queue.push_front(rest);
+                    queue.push_front(first);
+                }
                 Outcome::Failed { .. } | Outcome::NotTried { route_failed: false } => {
                     if let Some(queue) = self.queues.get_mut(&route) {
                         queue.retain(|other| other.address != batch.address);
                     }
                 }
-                Outcome::Sent { .. } | Outcome::Refused { .. } => {}
+                Outcome::Sent { .. } | Outcome::Refused { .. } | Outcome::Divide => {}
             }
             if self.closed.contains(&route) {
                 self.queues.remove(&route);
@@ -271,10 +280,50 @@ impl<'r> Sending<'r> {
     fn out_of_time(&mut self) -> Result<(), Failure> {
         let sending = self.on_route.values().filter_map(|tickets| tickets.front().copied());
         let why = "no answer before the end of the run";
-        let failed = |ticket| (ticket, Outcome::Failed { why: why.to_owned(), route_failed: false });
-        let outcomes = sending.map(failed).collect();
+        let outcomes = sending.map(|ticket| (ticket, Outcome::failed(why))).collect();
         self.mark(outcomes)
     }
+}
+
+/// What webhooks did not take in this run since a message failed again and again, by route. Either the route fails, and then only
+/// that message counts as tried. Or a later one is taken: then these are alone at fault, and hold none back any more.
+type Doubts = BTreeMap<Route, Vec<Doubted>>;
+
+struct Doubted {
+    batch: Batch,
+    /// None: it is marked.
+    outcome: Option<Outcome>,
+}
+
+/// Marks a batch, unless it depends on those that follow.
+fn judge(
+    write: &Write<'_>,
+    doubts: &mut Doubts,
+    batch: &Batch,
+    outcome: &Outcome,
+    now: Timestamp,
+    tally: &mut DeliverView,
+) -> Result<(), Failure> {
+    let doubted = |outcome| Doubted { batch: batch.clone(), outcome };
+    match doubts.get_mut(&batch.address.route()) {
+        Some(before) if outcome.is_doubtful(PATIENCE) => {
+            before.push(doubted(Some(outcome.clone())));
+            return Ok(());
+        }
+        Some(before) if matches!(outcome, Outcome::Sent { .. }) => {
+            for Doubted { batch, outcome } in before.drain(..) {
+                if let Some(outcome) = outcome {
+                    mark(write, &batch, &outcome, now, tally)?;
+                }
+                batch.deliveries.iter().try_for_each(|delivery| write.outbox_passed(delivery.id))?;
+            }
+        }
+        None if matches!(batch.address, Address::Webhook(_)) && outcome.is_doubtful(batch.attempts()) => {
+            doubts.insert(batch.address.route(), vec![doubted(None)]);
+        }
+        Some(_) | None => {}
+    }
+    mark(write, batch, outcome, now, tally)
 }
 
 /// Marks the deliveries of a batch with its outcome: gone, due again later, or dead.
@@ -291,7 +340,7 @@ fn mark(
             write.outbox_done(&deliveries.iter().map(|delivery| delivery.id).collect::<Vec<_>>())?;
             tally.delivered += deliveries.len() as u64;
         }
-        Outcome::Failed { why, route_failed } => {
+        Outcome::Failed { why, route_failed, .. } => {
             for delivery in deliveries {
                 let mut next = retry_after(delivery.attempts + 1, delivery.id);
                 if *route_failed && now.since(delivery.at) < STALE {
@@ -304,7 +353,7 @@ fn mark(
                 tally.dead += u64::from(next.is_none());
             }
         }
-        Outcome::Refused { why } => {
+        Outcome::Refused { why, .. } => {
             for delivery in deliveries {
                 write.outbox_failed(delivery.id, why, None)?;
             }
@@ -317,7 +366,7 @@ fn mark(
             write.outbox_pause(&batch.address.route(), why, until)?;
             tally.failed += deliveries.len() as u64;
         }
-        Outcome::NotTried { .. } => {}
+        Outcome::NotTried { .. } | Outcome::Divide => {}
     }
     Ok(())
 }

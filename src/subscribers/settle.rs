@@ -1,11 +1,11 @@
 //! What becomes of the deliveries that are due: sent at once, gathered into a digest, put off until it is due, or dropped.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::relevance::drop_irrelevant;
 use super::zones::Zones;
 use crate::deliver::{Availability, Transports};
-use crate::domain::channel::{Address, Channel};
+use crate::domain::channel::{Address, Channel, Route};
 use crate::domain::member::Member;
 use crate::domain::name::Name;
 use crate::domain::preference::{How, Policy};
@@ -19,9 +19,24 @@ const DIGEST: usize = 100;
 pub const STALE: i64 = 7 * 24 * 3600;
 
 /// Deliveries that go out as one message.
+#[derive(Clone)]
 pub struct Batch {
     pub deliveries: Vec<Delivery>,
     pub address: Address,
+}
+
+impl Batch {
+    /// How often one of them failed.
+    pub fn attempts(&self) -> u32 {
+        self.deliveries.iter().map(|delivery| delivery.attempts).max().unwrap_or(0)
+    }
+
+    /// Two smaller messages in its place.
+    pub fn halves(self) -> [Batch; 2] {
+        let Batch { mut deliveries, address } = self;
+        let rest = deliveries.split_off(deliveries.len() / 2);
+        [Batch { deliveries, address: address.clone() }, Batch { deliveries: rest, address }]
+    }
 }
 
 /// What becomes of a delivery.
@@ -45,7 +60,8 @@ pub struct Settling<'s> {
 }
 
 impl Settling<'_> {
-    /// The messages to send. Deletes what nobody wants, and puts off what waits for its digest.
+    /// The messages to send. Deletes what nobody wants, and puts off what waits for its digest. What nobody can put off does not
+    /// wait behind what failed.
     pub fn settle(&self, due: Vec<Delivery>) -> Result<Vec<Batch>, Error> {
         let due = drop_irrelevant(self.write, due, self.now)?;
         let blocked = self.write.outbox_blocked(self.now)?;
@@ -55,7 +71,8 @@ impl Settling<'_> {
         let mut dropped = Vec::new();
         for delivery in due {
             let member = delivery.notification.as_ref().map(|(_, member)| member.clone());
-            let is_blocked = blocked.contains(&(delivery.subscriber.clone(), member));
+            let first = blocked.get(&(delivery.subscriber.clone(), member));
+            let is_blocked = first.is_some_and(|first| *first < delivery.id) && !self.is_urgent(&delivery);
             let address = match self.fate(&delivery, is_blocked)? {
                 Fate::Send(address) => address,
                 Fate::Gather(address, member, due) => {
@@ -80,7 +97,19 @@ impl Settling<'_> {
             batches.push(Batch { deliveries: vec![delivery], address });
         }
         self.write.outbox_done(&dropped)?;
-        Ok(batches)
+        // One message that fails can end the run for its whole route.
+        let tried = batches.iter().filter(|batch| batch.attempts() > 0).map(|batch| batch.address.route());
+        let failing: BTreeSet<Route> = blocked.keys().map(|(subscriber, _)| subscriber.route()).chain(tried).collect();
+        let goes_first = |batch: &Batch| {
+            failing.contains(&batch.address.route()) && batch.deliveries.iter().all(|delivery| self.is_urgent(delivery))
+        };
+        let (mut first, rest): (Vec<Batch>, Vec<Batch>) = batches.into_iter().partition(goes_first);
+        first.extend(rest);
+        Ok(first)
+    }
+
+    fn is_urgent(&self, delivery: &Delivery) -> bool {
+        matches!(delivery.topic, Topic::Notification(kind) if self.policy.is_mandatory(kind))
     }
 
     fn fate(&self, delivery: &Delivery, is_blocked: bool) -> Result<Fate, Error> {

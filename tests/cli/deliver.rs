@@ -366,7 +366,7 @@ fn two_senders_at_once_send_nothing_twice() {
     world.rows(
         "INSERT INTO notification (id, seq, member, kind)
              WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 1119)
-             SELECT i, 2, 'bob', 'team.changed' FROM n;
+             SELECT i, 2, 'bob', 'access.started' FROM n;
          INSERT INTO outbox (notification, seq, topic, subscriber, due_at) SELECT id, seq, kind, 'email', 0 FROM notification WHERE id >= 1000;",
     );
     let start = || world.command("root", &["deliver", "--json"]).stdout(std::process::Stdio::piped()).spawn().unwrap();

@@ -2,11 +2,13 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::faults::certificate;
 use crate::harness::{TEAM, World, shows};
-use crate::post::{configure, private};
+use crate::post::{Server, configure, fresh, private, webhook};
 
 /// What it finds about one thing, and the exit code with it.
 fn finding(world: &World, what: &str) -> (i32, Value) {
@@ -246,4 +248,43 @@ fn a_time_zone_that_this_machine_does_not_know_is_found() {
     assert!(found["mend"].to_string().contains("IANA database"), "{found:#}");
     world.apply("olivia", &team("Europe/Paris", "Asia/Tokyo")).ok();
     assert_eq!(zones(&world), None);
+}
+
+#[test]
+fn nothing_is_sent_by_a_file_that_others_can_change() {
+    let world = fresh(&TEAM.replace("slack = \"U0ALICE\"", ""));
+    let (program, ran) = (world.folder().join("sendmail"), world.folder().join("ran"));
+    fs::write(&program, format!("#!/bin/sh\ntouch {}\ncat > /dev/null\n", ran.display())).unwrap();
+    configure(&world, &format!("sendmail = \"{}\"\nfrom = \"access@acme.example\"\n", program.display()));
+    let config = world.folder().join(".config/access/config.toml");
+    let mode = |path: &Path, mode: u32| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    mode(&program, 0o755);
+    world.request("bob", "target:orders-db", &[]);
+    for path in [&program, &config, &config.parent().unwrap().to_owned()] {
+        let before = fs::metadata(path).unwrap().permissions().mode();
+        mode(path, before | 0o020);
+        world.run("root", &["deliver"]).fails(65, "cannot be used");
+        assert_eq!(finding(&world, "delivery").1["health"], "wrong", "{}", path.display());
+        assert!(!ran.exists());
+        mode(path, before);
+    }
+    world.run("root", &["deliver"]).ok();
+    assert!(ran.exists());
+    configure(&world, "sendmail = \"sendmail\"\n");
+    world.run("root", &["deliver"]).fails(65, "sendmail is not an absolute path");
+
+    // Certificate authorities that others can change.
+    let [ca, cert, key] = certificate(&world, "IP:127.0.0.1");
+    let web = Server::web_encrypted(&world, &cert, &key);
+    let hook = webhook(&world, "siem", &format!("https://127.0.0.1:{}/hook", web.port), "\"request.submitted\"");
+    configure(&world, &format!("{hook}ca_file = \"{ca}\"\n"));
+    mode(Path::new(&ca), 0o666);
+    world.run("root", &["deliver"]).exits(1);
+    assert!(web.got().is_empty());
+    let errors = world.rows("SELECT error FROM outbox WHERE subscriber = 'webhook:siem' AND attempts > 0");
+    assert!(errors[0].contains("not trusted"), "{errors:?}");
+    mode(Path::new(&ca), 0o644);
+    world.pass("2m");
+    world.run("root", &["deliver"]).ok();
+    assert_eq!(web.bodies("/hook").len(), 1);
 }

@@ -155,7 +155,11 @@ fn the_examples_of_the_configuration_are_valid() {
         let findings = world.run("root", &["doctor", "--json"]).json();
         let delivery = findings.as_array().unwrap().iter().find(|finding| finding["what"] == "delivery").unwrap();
         // A section alone may need another one.
-        let excuses = ["ca.pem can't be read", "[checkpoints] has mail, and config.toml does not say how to send it"];
+        let excuses = [
+            "ca.pem can't be read",
+            "[checkpoints] has mail, and config.toml does not say how to send it",
+            "/usr/sbin/sendmail: No such file",
+        ];
         let excused = excuses.iter().any(|why| delivery["found"].to_string().contains(why));
         assert!(delivery["health"] == "ok" || excused, "{example}\n{delivery:#}");
     }

@@ -301,7 +301,7 @@ fn a_hundred_to_a_server_that_hangs_keep_nobody_else() {
     world.rows(
         "INSERT INTO notification (id, seq, member, kind)
              WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 199)
-             SELECT i, 2, 'bob', 'team.changed' FROM n;
+             SELECT i, 2, 'bob', 'access.started' FROM n;
          INSERT INTO outbox (notification, seq, topic, subscriber, due_at) SELECT id, seq, kind, 'email', 0 FROM notification WHERE id >= 100;
          INSERT INTO outbox (notification, seq, topic, subscriber, due_at) SELECT id, seq, kind, 'slack', 0 FROM notification WHERE id >= 100;",
     );

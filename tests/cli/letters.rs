@@ -1,5 +1,7 @@
 //! What a mail says: who wants what, where, until when, and what decides; in the time of its reader.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::harness::{TEAM, World};
@@ -233,4 +235,36 @@ fn who_is_told_that_access_was_revoked_is_told_how_they_have_it_still() {
     world.run("alice", &["revoke", "2"]).ok();
     world.run("root", &["deliver"]).ok();
     assert!(!last(&mail, "bob").0.contains("Still held"), "{}", last(&mail, "bob").0);
+}
+
+#[test]
+fn each_message_of_one_entry_has_an_id_of_its_own() {
+    let channels = "\n[notifications.channels]\n\"#ops\" = [\"request.approved\", \"request.decided\"]\n\"#all\" = [\"request.decided\"]\n";
+    let world = fresh(&format!("{TEAM}{channels}"));
+    let web = Server::web(&world);
+    configure(&world, &slack(&world, web.port));
+    world.request("bob", "target:orders-db", &[]);
+    world.run("alice", &["notify", "set", "request.decided", "--slack", "on"]).ok();
+    world.run("erin", &["approve", "1"]).ok();
+    world.run("root", &["deliver"]).ok();
+    let posts = web.bodies("/api/chat.postMessage");
+    let all = |id: &dyn Fn(&Value) -> String| -> BTreeSet<String> { posts.iter().map(id).collect() };
+    let ids = all(&|post| post["metadata"]["event_payload"]["id"].to_string());
+    let uuids = all(&|post| post["client_msg_id"].to_string());
+    assert!(posts.len() >= 4, "{posts:#?}");
+    assert_eq!((ids.len(), uuids.len()), (posts.len(), posts.len()), "{ids:?} {uuids:?}");
+}
+
+#[test]
+fn no_part_of_a_mail_has_a_line_that_somebody_wrote_as_its_own() {
+    let (world, mail) = wired();
+    world.request("bob", "target:orders-db", &["--ticket", "OPS-1"]);
+    let forged = "Access to target:orders-db started (request 1)";
+    world.run("alice", &["deny", "1", "--reason", &format!("no\n{forged}")]).ok();
+    world.run("root", &["deliver"]).ok();
+    let to = json!(["bob@acme.example"]);
+    let mails = mail.got();
+    let (plain, html) = parts(mails.iter().find(|mail| mail["to"] == to).unwrap());
+    assert!(plain.contains(&format!("\n    {forged}\n")), "{plain}");
+    assert!(html.contains(&format!("<br>\n&nbsp;&nbsp;&nbsp;&nbsp;{forged}</p>")), "{html}");
 }

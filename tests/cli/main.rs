@@ -54,6 +54,7 @@ mod queue;
 mod quota;
 mod races;
 mod recertify;
+mod refused;
 mod report;
 mod review;
 mod revoke;

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::json;
 
 use crate::harness::{MEMBERS, TEAM, World, shows};
-use crate::post::{Server, configure, fresh, header, parts, slack, smtp, webhook};
+use crate::post::{Server, ask, configure, fresh, header, parts, slack, smtp, webhook};
 
 /// Those who have unread news of this event, as often as they have it.
 fn told(world: &World, event: &str) -> Vec<&'static str> {
@@ -320,13 +320,43 @@ fn who_may_no_longer_see_a_request_is_not_sent_it() {
 }
 
 #[test]
+fn who_is_no_admin_any_more_is_sent_nothing_that_only_admins_see() {
+    let team = TEAM.replace("slack = \"U0ALICE\"\n", "");
+    let world = fresh(&team);
+    let mail = Server::mail(&world, &[]);
+    configure(&world, &smtp(mail.port));
+    for (login, event) in [("erin", "request.decided"), ("alice", "request.decided"), ("erin", "team.changed")] {
+        world.run(login, &["notify", "set", event, "--digest", "daily"]).ok();
+    }
+    world.pass("2h");
+    let id = ask(&world, "bob", &["--reason", "work"]);
+    world.run("root", &["expire"]).ok();
+    world.run("olivia", &["approve", &id, "--note", "SECRET note"]).ok();
+    world.apply("olivia", &team.replace("[members.carol]\n", "[members.carol]\ntimezone = \"Europe/Paris\"\n")).ok();
+    world.apply("olivia", &team.replace("[members.erin]\nrole = \"admin\"", "[members.erin]\nrole = \"member\"")).ok();
+    world.run("erin", &["show", &id]).exits(4);
+    let own = ask(&world, "erin", &["--reason", "my own"]);
+    world.run("olivia", &["approve", &own]).ok();
+    world.pass("1d");
+    world.run("root", &["expire"]).ok();
+    let text = |who: &str| -> String {
+        let to = json!([format!("{who}@acme.example")]);
+        mail.got().iter().filter(|mail| mail["to"] == to).map(|mail| parts(mail).0).collect()
+    };
+    let (erin, alice) = (text("erin"), text("alice"));
+    assert!(alice.contains("SECRET note") && alice.contains("changed the team"), "{alice}");
+    assert!(erin.contains("work") && erin.contains("my own"), "{erin}");
+    assert!(!erin.contains("SECRET") && !erin.contains("changed the team"), "{erin}");
+}
+
+#[test]
 fn what_is_decided_while_a_run_is_sending_is_not_sent_after_that() {
     let world = fresh(&TEAM.replace("slack = \"U0ALICE\"\n", ""));
     // So many before it on the same connection that it is settled long before it is sent.
     world.rows(
         "INSERT INTO notification (id, seq, member, kind)
              WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
-             SELECT i, 2, 'dave', 'team.changed' FROM n;
+             SELECT i, 2, 'dave', 'access.started' FROM n;
          INSERT INTO outbox (notification, seq, topic, subscriber, due_at) SELECT id, seq, kind, 'email', 0 FROM notification WHERE id >= 1000;",
     );
     let id = world.request("bob", "target:orders-db", &[]);
@@ -738,7 +768,7 @@ fn a_change_of_the_team_says_what_changed_wherever_it_is_told() {
         ("audit", audit),
         ("inbox --json", json),
         ("mail", plain),
-        ("html", html.replace("<br>", "")),
+        ("html", html.replace("<br>", "").replace("&nbsp;", " ")),
         ("slack", post("U0ALICE")),
         ("slack channel", post("#access")),
         ("webhook", hook),

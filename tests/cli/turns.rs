@@ -342,7 +342,7 @@ fn what_the_hosts_tell_each_other_may_be_long() {
     // On both copies, as if the log had them.
     let notifications = "INSERT INTO notification (id, seq, member, kind)
          WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 3999)
-         SELECT i, 2, 'bob', 'team.changed' FROM n;";
+         SELECT i, 2, 'bob', 'access.started' FROM n;";
     for path in [&world.db(), &beta] {
         rusqlite::Connection::open(path).unwrap().execute_batch(notifications).unwrap();
     }

@@ -2,9 +2,12 @@
 
 usage: mail.py LOG [--starttls CERT KEY | --tls CERT KEY] [--login USER PASSWORD] [--rules FILE]
 
-The rules, read at each command: {"rcpt": {"bob@acme.example": "451 later"}, "data": "554 no"}.
+The rules, read at each command: {"rcpt": {"bob@acme.example": "451 later"}, "data": "554 no",
+"content": {"POISON": "554 5.7.1 no"}}. A text of "content" is looked for in the decoded parts; the answer "break" is none: the
+connection is closed.
 """
 import asyncio
+import email
 import json
 import os
 import ssl
@@ -45,6 +48,16 @@ class Handler:
         answer = rules().get("data")
         if answer:
             return answer
+        content = rules().get("content", {})
+        if content:
+            parts = email.message_from_bytes(envelope.original_content).walk()
+            text = b"".join(part.get_payload(decode=True) for part in parts if not part.is_multipart()).decode()
+            for poison, answer in content.items():
+                if poison in text and answer == "break":
+                    server.transport.abort()
+                    await asyncio.sleep(1)
+                if poison in text:
+                    return answer
         log.write(
             json.dumps(
                 {

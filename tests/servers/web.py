@@ -3,7 +3,8 @@
 usage: web.py LOG RULES [CERT KEY]
 
 The rules, read at each request, by path: {"/hook": {"status": 503, "headers": {"Retry-After": "30"}, "body": "…",
-"fault": "hang" | "close" | "drip" | "half"}}. Without a rule: 200, and {"ok": true}.
+"fault": "hang" | "close" | "drip" | "half", "if": "POISON"}}. Without a rule, or if the body has not the text of "if": 200, and
+{"ok": true}.
 """
 import json
 import ssl
@@ -34,6 +35,8 @@ class Handler(BaseHTTPRequestHandler):
         if os.path.exists(sys.argv[2]):
             with open(sys.argv[2]) as file:
                 rule = json.load(file).get(self.path, {})
+        if rule.get("if", "") not in body:
+            rule = {}
         fault = rule.get("fault")
         if fault == "hang":
             time.sleep(3600)
