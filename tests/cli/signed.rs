@@ -492,6 +492,19 @@ fn a_security_key_signs_only_when_it_is_touched() {
     }
 }
 
+#[track_caller]
+fn has(found: &[String], fault: &str) {
+    assert!(found.iter().any(|it| it == fault), "{fault}: {found:?}");
+}
+
+/// Makes the last entry one of format 1.
+fn as_format_1(world: &World) {
+    let mut all = bodies(world);
+    let last = all.last_mut().unwrap();
+    *last = last.replace("\"v\":2", "\"v\":1");
+    forge(world, &all, "");
+}
+
 #[test]
 fn nobody_who_writes_the_file_forges_an_approval() {
     let history = || {
@@ -524,7 +537,6 @@ fn nobody_who_writes_the_file_forges_an_approval() {
         forge(&signing.world, &all, "");
         found(&signing.world)
     };
-    let has = |found: &[String], fault: &str| assert!(found.iter().any(|it| it == fault), "{fault}: {found:?}");
     // Without the signature, or with that of another request.
     let found = edited(&|all, at, _| {
         let signature = signature_of(&all[at[0]]);
@@ -566,7 +578,10 @@ fn a_grant_has_all_signed_approvals_in_a_log_that_is_true() {
         "end": { "after": "1h" }, "starts_at": world.now().to_string(), "ends_at": "2026-11-24T10:00:00Z", "modified": false,
         "approved_by": ["alice"], "demands": [{ "approvals": 1, "by": ["alice"] }] } });
     forged::forge(world, Some("alice"), "alice", serde_json::from_value(granted).unwrap());
-    assert_eq!(found(world), ["request 1 is granted without the approvals that rule \"signed\" demanded then"]);
+    let missing = "request 1 is granted without the approvals that rule \"signed\" demanded then";
+    assert_eq!(found(world), [missing]);
+    as_format_1(world);
+    assert_eq!(found(world), ["it is of format 1, after entries of a later format", missing]);
 }
 
 #[test]
@@ -593,6 +608,12 @@ fn a_rule_that_demands_signatures_lets_no_other_rule_approve() {
     forged::forge(world, Some("bob"), "bob", serde_json::from_value(granted).unwrap());
     let found = found(world);
     assert!(found.iter().any(|it| it.contains("rule \"auto\", which could not give it then")), "{found:?}");
+    has(&found, "request 1 is granted by rule \"auto\", where approvals had to be signed");
+    // Not by an entry of a format that says less either.
+    as_format_1(world);
+    let found = self::found(world);
+    has(&found, "request 1 is granted by rule \"auto\", where approvals had to be signed");
+    has(&found, "it is of format 1, after entries of a later format");
 }
 
 #[test]

@@ -337,6 +337,9 @@ mod tests {
                 &[(34, "/event/detail/from", r#"{"events":{"access.expired":{"email":false}}}"#)],
                 &["34: the preferences of dave change from"],
             ),
+            // From 3 back to 2, where the log is no longer shared; never back to 1.
+            (&[(33, "/v", "3"), (33, "/host", r#""desk""#), (33, "/nonce", r#""1""#)], &[]),
+            (&[(34, "/v", "1")], &["34: it is of format 1, after entries of a later format"]),
             (&[(34, "/v", "9")], &["34: it is of format 9, which this program does not know"]),
             (&[(34, "/v", "3")], format),
             (&[(34, "/host", r#""desk""#), (34, "/nonce", r#""1""#)], format),

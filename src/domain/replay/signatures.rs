@@ -34,8 +34,18 @@ impl Model {
         let id = granted.request;
         let team = self.team.as_ref()?;
         // A grant that was scheduled was checked then.
-        let request = self.requests.get(&id).filter(|request| request.grant.is_none() && granted.by_rule.is_none())?;
+        let request = self.requests.get(&id).filter(|request| request.grant.is_none())?;
+        // An emergency is reviewed afterwards.
+        if granted.by_rule.is_some() && request.emergency {
+            return None;
+        }
         let demands = self.team_then.signed_demands(team, request, &granted.terms(), at)?;
+        if let Some(rule) = &granted.by_rule {
+            return Some(format!(
+                "request {id} is granted by rule {:?}, where approvals had to be signed",
+                rule.as_str()
+            ));
+        }
         let is_signed = |name: &Name| request.approvals().any(|given| given.by == *name && given.signed_with.is_some());
         if let Some(unsigned) = granted.approved_by.iter().find(|name| !is_signed(name)) {
             return Some(format!(
