@@ -585,6 +585,37 @@ fn a_grant_has_all_signed_approvals_in_a_log_that_is_true() {
 }
 
 #[test]
+fn the_default_demand_is_met_too_in_a_log_that_is_true() {
+    let rule = "\n[[rules]]\nname = \"dba\"\nmatch = { resources = [\"target:orders-db\"] }\napprovers = [\"member:carol\"]\n\
+                signed = true\n";
+    let long = |more: &str| format!("\n[[rules]]\nname = \"long\"\nmatch = {{ longer_than = \"8h\" }}\n{more}\n");
+    let default = "request 1 is granted without the approvals that the default demanded then";
+    for (more, expected) in [
+        (String::new(), vec![default]),
+        // Its place is taken by a rule with approvers alone.
+        (long("max_duration = \"12h\""), vec![default]),
+        // bob's other grants can have made the request count as longer. The log that is still in memory does not say.
+        (long("approvers = [\"role:admin\"]"), vec![]),
+    ] {
+        let world = &World::empty();
+        let carol = new_key(world, "carol", &["-t", "ed25519"]);
+        world.run("olivia", &["init"]).ok();
+        world.apply("olivia", &team(&[("carol", &carol.1)], &format!("{rule}{more}"))).ok();
+        // It opens more than the rule names.
+        let id = world.request("bob", "scope:orders-read", &["--duration", "1h"]);
+        let text = terms(world, "carol", &[&id]);
+        approve_with(world, "carol", &[&id], &sign(&carol.0, NAMESPACE, &[], &text)).ok();
+        assert_eq!(world.state(&id), "pending");
+        let granted = json!({ "action": "grant.started", "detail": { "request": 1, "member": "bob",
+            "resource": "scope:orders-read", "end": { "after": "1h" }, "starts_at": world.now().to_string(),
+            "ends_at": "2026-11-24T10:00:00Z", "modified": false, "approved_by": ["carol"],
+            "demands": [{ "rule": "dba", "approvals": 1, "by": ["carol"] }] } });
+        forged::forge(world, Some("carol"), "carol", serde_json::from_value(granted).unwrap());
+        assert_eq!(found(world), expected, "{more}");
+    }
+}
+
+#[test]
 fn a_rule_that_demands_signatures_lets_no_other_rule_approve() {
     let signing = &Signing::begin();
     let Signing { world, alice, .. } = signing;

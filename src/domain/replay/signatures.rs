@@ -1,6 +1,7 @@
 //! Replays what approvers signed: each signature was by a key that its approver had then, of the terms as the log has them, and no
 //! approval that had to be signed lacks one.
 
+use super::demands::whose;
 use super::{Fault, Model};
 use crate::domain::event::{Approval, Entry, Event, Granted};
 use crate::domain::name::Name;
@@ -54,7 +55,10 @@ impl Model {
         }
         // Nobody signs for those who were left out.
         let is_met = |demand: &Requirement| granted.demands.iter().any(|met| met.rule == demand.rule);
-        let missing = demands.iter().find(|demand| !is_met(demand)).and_then(|demand| demand.rule.as_ref())?;
-        Some(format!("request {id} is granted without the approvals that rule {:?} demanded then", missing.as_str()))
+        let missing = demands.iter().find(|demand| !is_met(demand))?;
+        Some(format!(
+            "request {id} is granted without the approvals that {} demanded then",
+            whose(missing.rule.as_ref())
+        ))
     }
 }
