@@ -15,6 +15,7 @@ mod given;
 mod grants;
 pub mod history;
 mod keys;
+mod notified;
 mod past;
 mod provisioning;
 mod recertifications;
@@ -156,10 +157,12 @@ impl Model {
         self.signatures.note(&entry, hash);
         self.last = Some(entry.at);
         self.format = entry.v.max(self.format.min(2));
+        let mandatory = self.mandatory(&entry);
         let id = entry.event.request();
         let context =
             EntryContext { seq: entry.seq, at: entry.at, actor: entry.actor.as_ref(), os_user: &entry.os_user };
         faults.extend(self.fold(context, entry.event).err());
+        faults.extend(mandatory.and_then(|mandatory| self.not_notified(mandatory, &entry.recipients)));
         self.final_since.extend(id.filter(|id| self.requests.get(id).is_some_and(is_final)));
         self.notify(entry.seq, entry.recipients, entry.first_notification, &mut faults);
         faults
