@@ -8,6 +8,7 @@ Verify the export itself first: docs/log-format.md has 20 lines for that. The ke
 those that you know.
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -36,9 +37,30 @@ def text_of(log, filed, details, rests_on, approval):
     return "".join(f"{key}: {value}\n" for key, value in lines)
 
 
+def unambiguous(pairs):
+    """An object of JSON. Readers differ in which of two values with one key they take."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("an entry has a key twice")
+    return fields
+
+
+def was_touched(digits):
+    """Whether somebody touched the security key that made a signature. ssh-keygen does not ask. True for other keys."""
+    rest, fields = base64.b64decode(digits)[10:], []
+    for _ in range(5):
+        end = 4 + int.from_bytes(rest[:4], "big")
+        fields.append(rest[4:end])
+        rest = rest[end:]
+    # The key and the signature begin with their type. That of a security key ends with its flags and a counter of 4 bytes.
+    return not fields[0][4:].startswith(b"sk-") or bool(fields[4][-5] & 1)
+
+
 def verify(folder, text, approval, keys):
     """What ssh-keygen says: whether one of these keys signed the text."""
     digits = approval["signature"]
+    if not was_touched(digits):
+        return False, "nobody touched the security key that made the signature"
     armored = "\n".join(digits[at : at + 70] for at in range(0, len(digits), 70))
     with open(os.path.join(folder, "signature"), "w", encoding="utf-8") as file:
         file.write(f"-----BEGIN SSH SIGNATURE-----\n{armored}\n-----END SSH SIGNATURE-----\n")
@@ -56,10 +78,10 @@ def main(path):
         for line in export:
             body = json.loads(line)["body"]
             hashed = hashlib.sha256(hashed + body.encode()).digest()
-            entry = json.loads(body)
+            entry = json.loads(body, object_pairs_hook=unambiguous)
             action, detail = entry["event"]["action"], entry["event"]["detail"]
             place = (entry["seq"], hashed.hex())
-            for change in detail.get("changes", []):
+            for change in detail["changes"] if action in ("team.initialized", "team.applied") else []:
                 if log is None and change["what"] == "team":
                     log = f'access/{change["to"]["name"]}/{hashed.hex()[:16]}'
                 if change["what"].startswith("member:"):

@@ -2,6 +2,7 @@
 //! Reading an event never asks whether today's rules would allow it.
 
 mod actions;
+mod granted;
 
 use std::collections::BTreeMap;
 
@@ -10,13 +11,13 @@ use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
 pub use actions::ACTIONS;
+pub use granted::{Granted, MetDemand};
 
 use super::Malformed;
 pub use super::because::Because;
 use super::certificate::Certificate;
-use super::grant::Grant;
 use super::member::Login;
-use super::name::{Name, RuleName};
+use super::name::Name;
 use super::note::{Note, NoteKey};
 use super::notification::Recipient;
 use super::preference::Preference;
@@ -28,7 +29,7 @@ use super::resource::Resource;
 use super::session::{ClosedSession, OpenedSession};
 use super::ssh_signature::SshSignature;
 use super::team::change::Change;
-use super::terms::{End, RequestDetails, RequestId, Terms};
+use super::terms::{RequestDetails, RequestId, Terms};
 use super::text::Text;
 use super::time::Timestamp;
 
@@ -39,6 +40,9 @@ use super::time::Timestamp;
 pub const FORMAT: u32 = 3;
 /// The version that is written to a log in a file.
 pub const FILE_FORMAT: u32 = 2;
+
+/// What is wrong with an entry that is written in another way.
+pub const UNUSUAL: &str = "it is not written as the program writes it";
 
 /// An event and its recipients, before it is recorded in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,10 +85,15 @@ impl Entry {
     /// If it is no entry.
     pub fn parse(body: &[u8]) -> Result<Entry, Malformed> {
         let entry: Entry = serde_json::from_slice(body).map_err(|why| Malformed::new(why.to_string()))?;
-        if entry.host.is_some() && serde_json::to_vec(&entry).ok().as_deref() != Some(body) {
-            return Err(Malformed::new("it is not written as the program writes it"));
+        if entry.host.is_some() && !entry.is_written_as(body) {
+            return Err(Malformed::new(UNUSUAL));
         }
         Ok(entry)
+    }
+
+    /// Whether the program writes this entry as these bytes. Otherwise two readers of them may read two things.
+    pub fn is_written_as(&self, body: &[u8]) -> bool {
+        serde_json::to_vec(self).ok().as_deref() == Some(body)
     }
 }
 
@@ -306,66 +315,6 @@ pub struct Approval {
     pub signature: Option<SshSignature>,
 }
 
-/// What is granted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Granted {
-    pub request: RequestId,
-    pub member: Name,
-    pub resource: Resource,
-    pub end: End,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start: Option<Timestamp>,
-    pub starts_at: Timestamp,
-    pub ends_at: Option<Timestamp>,
-    pub modified: bool,
-    /// Those whose approvals counted.
-    pub approved_by: Vec<Name>,
-    /// The rule that granted it, where no person did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by_rule: Option<RuleName>,
-    /// The demands that it met, from format 2 on. Empty where a rule granted it, and when a scheduled grant begins.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub demands: Vec<MetDemand>,
-    /// Who may review it, if it is an emergency, from format 2 on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reviewers: Option<Vec<Name>>,
-}
-
-/// A demand that a grant met, and by whose approvals.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MetDemand {
-    /// The rule that made it. None: the default demand.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rule: Option<RuleName>,
-    /// How many approvals it took.
-    pub approvals: u32,
-    pub by: Vec<Name>,
-}
-
-impl Granted {
-    pub fn terms(&self) -> Terms {
-        Terms { resource: self.resource.clone(), end: self.end, start: self.start }
-    }
-}
-
-impl From<Granted> for Grant {
-    fn from(granted: Granted) -> Grant {
-        Grant {
-            terms: granted.terms(),
-            request: granted.request,
-            member: granted.member,
-            modified: granted.modified,
-            starts_at: granted.starts_at,
-            ends_at: granted.ends_at,
-            by_rule: granted.by_rule,
-            reviewers: granted.reviewers,
-            begun: true,
-            warned: false,
-            ended: None,
-        }
-    }
-}
-
 impl Event {
     pub fn action(&self) -> &'static str {
         match self {
@@ -492,6 +441,25 @@ impl Event {
             | Event::RecertificationClosed(_)
             | Event::RecertificationCancelled { .. }
             | Event::Void => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `audit verify` demands it of entries of every version.
+    #[test]
+    fn entries_of_every_version_are_written_as_this_one_writes_them() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        for path in files.filter(|path| path.extension().is_some_and(|it| it == "jsonl")) {
+            for line in std::fs::read_to_string(&path).unwrap().lines() {
+                let entry = Entry::parse(line.as_bytes()).unwrap();
+                assert_eq!(serde_json::to_string(&entry).unwrap(), line, "{}", path.display());
+                assert!(entry.is_written_as(line.as_bytes()));
+            }
         }
     }
 }

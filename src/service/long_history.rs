@@ -105,7 +105,8 @@ impl World {
         store
             .write(|write| -> Result<(), Failure> {
                 let event = Event::TeamApplied { changes: alone.changes_to(&team) };
-                write.record(&by("olivia", start), vec![Draft { event, recipients: Vec::new() }])?;
+                let recipients = NotificationKind::TeamChanged.to_all(team.admins());
+                write.record(&by("olivia", start), vec![Draft { event, recipients }])?;
                 for n in 1..=past {
                     let begun = start + n * 4 * HOUR;
                     let drafts = vec![submitted(n, "connection:prod"), approved(n), started(n, begun, Length::HOUR)];

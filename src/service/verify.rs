@@ -172,7 +172,20 @@ struct EntryBatch {
     parsed: Vec<Parsed>,
 }
 
-type Parsed = Result<Entry, Malformed>;
+type Parsed = Result<ReadEntry, Malformed>;
+
+struct ReadEntry {
+    entry: Entry,
+    /// Whether its bytes are those that the program writes.
+    is_as_written: bool,
+}
+
+fn parse(body: &[u8]) -> Parsed {
+    let entry = Entry::parse(body)?;
+    // Of a host's entry, reading it has found that out.
+    let is_as_written = entry.host.is_some() || entry.is_written_as(body);
+    Ok(ReadEntry { entry, is_as_written })
+}
 
 /// An entry of a batch: how long each of its texts is, which lie one after the other.
 struct Packed {
@@ -214,14 +227,14 @@ impl EntryBatch {
 
     fn parse(&mut self) {
         let mut parsed = Vec::with_capacity(self.entries.len());
-        self.each_raw(|raw| parsed.push(Entry::parse(raw.body)));
+        self.each_raw(|raw| parsed.push(parse(raw.body)));
         self.parsed = parsed;
     }
 
     fn each(mut self, mut each: impl FnMut(RawEntry<'_>, Parsed)) {
         let mut parsed = std::mem::take(&mut self.parsed).into_iter();
         self.each_raw(|raw| {
-            let entry = parsed.next().unwrap_or_else(|| Entry::parse(raw.body));
+            let entry = parsed.next().unwrap_or_else(|| parse(raw.body));
             each(raw, entry);
         });
     }
@@ -344,7 +357,7 @@ impl Proof {
     fn void(&mut self, seq: i64, hash: Hash, parsed: Parsed) {
         let why = match parsed {
             Err(why) => format!("it can't be read: {why}"),
-            Ok(entry) => match self.model.judge(entry, hash) {
+            Ok(ReadEntry { entry, .. }) => match self.model.judge(entry, hash) {
                 Some(why) => why,
                 None if self.faults.is_empty() => {
                     return self.at(seq, "its row says that it is void, and it is not");
@@ -369,7 +382,10 @@ impl Proof {
         }
         match parsed {
             Err(why) => self.at(seq, format!("it can't be read: {why}")),
-            Ok(entry) => {
+            Ok(ReadEntry { entry, is_as_written }) => {
+                if !is_as_written {
+                    self.at(seq, event::UNUSUAL);
+                }
                 for (column, same) in [
                     ("seq", entry.seq == seq),
                     ("at", entry.at.unix() == raw.at),

@@ -12,15 +12,16 @@ use crate::domain::time::Timestamp;
 
 impl Read<'_> {
     /// Checks the file's schema, its pages, and that indexes agree with their tables (which `quick_check` does not). Returns
-    /// what is wrong.
+    /// what is wrong. If the schema was changed that is all: the other checks would evaluate what was put into it.
     pub fn structural_faults(&self) -> Result<Vec<String>, Error> {
+        let schema = schema::differences(self.conn)?;
+        if !schema.is_empty() {
+            let changed = |fault| format!("the database's schema was changed: {fault}");
+            return Ok(schema.into_iter().map(changed).collect());
+        }
         let mut faults: Vec<String> = self.rows("PRAGMA integrity_check(10)", [], |row| Ok(row.get(0)?))?;
         faults.retain(|fault| fault != "ok");
-        let schema = schema::differences(self.conn)?;
-        if schema.is_empty() {
-            self.check_partial_indexes(&mut faults)?;
-        }
-        faults.extend(schema.into_iter().map(|fault| format!("the database's schema was changed: {fault}")));
+        self.check_partial_indexes(&mut faults)?;
         let mut statement = self.statement("PRAGMA foreign_key_check")?;
         let mut rows = statement.query([])?;
         let most = faults.len() + 10;

@@ -129,6 +129,9 @@ impl Store {
         let transaction = rusqlite::Transaction::new_unchecked(&conn, rusqlite::TransactionBehavior::Immediate)?;
         // Another process may have migrated it first, and may be newer.
         let version = version(&transaction, &self.path)?;
+        if version < VERSION {
+            schema::check_older(&transaction, version)?;
+        }
         for migration in MIGRATIONS.iter().skip(version as usize) {
             transaction.execute_batch(migration)?;
         }

@@ -1,19 +1,27 @@
 //! Entries that nobody's command wrote, written as the program writes them: with their rows, and in the chain.
 
 use access::domain::event::{Draft, Event, Granted};
+use access::domain::notification::NotificationKind;
 use access::domain::terms::End;
 use access::store::{Context, Error, Store};
 use serde_json::{Value, json};
 
 use crate::harness::{TEAM, World};
-use crate::proof::faults;
+use crate::proof::{bodies, faults};
 
 /// Writes an event as it is, without asking any rule.
 pub fn forge(world: &World, actor: Option<&str>, os_user: &str, event: Event) {
     let store = Store::open(&world.db()).unwrap();
     let actor = actor.map(|actor| actor.parse().unwrap());
     let context = Context { now: world.now(), actor, os_user: os_user.to_owned() };
-    let drafts = vec![Draft { event, recipients: Vec::new() }];
+    let kind = match &event {
+        Event::TeamApplied { .. } => Some(NotificationKind::TeamChanged),
+        Event::GrantStarted(Granted { reviewers: Some(_), .. }) => Some(NotificationKind::AccessEmergency),
+        _ => None,
+    };
+    // Those who have to be notified are among them.
+    let recipients = kind.map(|kind| kind.to_all(store.read(|read| read.team()).unwrap().members.keys()));
+    let drafts = vec![Draft { event, recipients: recipients.unwrap_or_default() }];
     store.write(|write| -> Result<(), Error> { write.record(&context, drafts) }).unwrap();
     store.close();
 }
@@ -66,6 +74,31 @@ fn root_changes_nothing_of_a_team_but_its_owner_in_a_log_that_is_true() {
         let found = faults_by(&world, "alice");
         let expected: &[&str] = if says.is_empty() { &[] } else { &["entry 3: the team was changed by nobody"] };
         assert_eq!(found, expected, "{os_user} {members:?}");
+    }
+}
+
+#[test]
+fn those_are_notified_whom_nobody_leaves_out_in_a_log_that_is_true() {
+    let world = World::of("olivia", TEAM);
+    let rule = "\n[[rules]]\nname = \"glass\"\nemergency = true\n";
+    world.apply("olivia", &format!("{TEAM}{rule}")).ok();
+    world.request("bob", "target:orders-db", &["--duration", "1h", "--emergency"]);
+    assert_eq!(faults(&world), [""; 0]);
+    let whole = std::fs::read(world.db()).unwrap();
+    let mut all = bodies(&world);
+    for (seq, says) in [(5, "alice, erin, olivia of access.emergency"), (3, "alice, erin, olivia of team.changed")] {
+        // The last that notifies anybody, so that the numbers of the others are right.
+        let (before, _) = all[seq - 1].split_once(",\"told\":").unwrap();
+        all[seq - 1] = format!("{before}}}");
+        all.truncate(seq);
+        std::fs::write(world.db(), &whole).unwrap();
+        crate::proof::forge(
+            &world,
+            &all,
+            &format!("DELETE FROM outbox WHERE seq >= {seq}; DELETE FROM notification WHERE seq >= {seq}"),
+        );
+        let found = faults(&world);
+        assert!(found.contains(&format!("entry {seq}: it does not notify {says}")), "{found:?}");
     }
 }
 

@@ -103,6 +103,32 @@ fn an_edited_entry_is_named() {
     ]);
 }
 
+/// Of such bytes two readers may read two things.
+#[test]
+fn an_entry_that_is_not_written_as_the_program_writes_it_is_named() {
+    let world = history();
+    let whole = bodies(&world);
+    let dave = "\"what\":\"member:dave\",\"from\":null,\"to\":{";
+    for (seq, from, to) in [
+        (2, "{\"v\":2,\"seq\":2,", "{\"seq\":2,\"v\":2,"),
+        (2, "{\"v\":2,", "{\"v\":2,\"w\":1,"),
+        (2, "{\"v\":2,", "{ \"v\":2,"),
+        (2, "\"testing\"", "\"\\u0074esting\""),
+        (2, "\"reason\":", "\"ticket\":null,\"reason\":"),
+        (2, "\"reason\":", "\"changes\":[],\"reason\":"),
+        (3, "\"event\":{", "\"event\":{\"because\":\"asked\","),
+        (1, dave, &format!("{dave}\"role\":\"owner\",")),
+        (1, dave, &format!("{dave}\"shoe\":7,")),
+    ] {
+        let mut all = whole.clone();
+        all[seq - 1] = all[seq - 1].replacen(from, to, 1);
+        assert_ne!(all, whole, "{from}");
+        forge(&world, &all, "");
+        let found = faults(&world);
+        assert_eq!(found, [format!("entry {seq}: it is not written as the program writes it")], "{to}");
+    }
+}
+
 #[test]
 fn a_missing_added_or_moved_entry_is_named() {
     found(&[
@@ -932,8 +958,8 @@ fn an_entry_about_a_request_that_is_over_and_forgotten_is_found() {
     // An extension of what was never granted, and of what was another's.
     let next = format!("\"request\":{}", 4 + 90 + 1);
     for before in [2, 4] {
-        let extends = format!("\"extends\":{before},\"lapses_at\"");
-        let fault = again(2, &[("\"request\":1", &next), ("\"lapses_at\"", &extends)]);
+        let extends = format!(",\"extends\":{before}}}}},\"told\"");
+        let fault = again(2, &[("\"request\":1", &next), ("}},\"told\"", &extends)]);
         assert_eq!(fault, format!("request {} extends no grant of its requester", 4 + 90 + 1));
     }
 }

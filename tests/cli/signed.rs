@@ -393,17 +393,61 @@ fn a_program_of_others_verifies_all_approvals() {
     assert_eq!(faults(world), [""; 0]);
     world.apply("olivia", &team(&[("alice", &erin.1)], RULE)).ok();
     let export = world.run("olivia", &["audit", "export", "--format", "raw"]).ok().out;
-    let program = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/verify_approvals.py");
-    let verify = |export: &str| {
-        let file = world.folder().join("log.jsonl");
-        std::fs::write(&file, export).unwrap();
-        let ran = Command::new("python3").arg(&program).arg(&file).output().unwrap();
-        (ran.status.success(), String::from_utf8(ran.stdout).unwrap())
-    };
-    let (ok, said) = verify(&export);
+    let (ok, said) = verify_elsewhere(world, &export);
     assert!(ok && said.lines().count() == 8 && said.lines().all(|line| line.starts_with("ok: ")), "{said}");
-    let (ok, said) = verify(&export.replace("another", "altered"));
+    let (ok, said) = verify_elsewhere(world, &export.replace("another", "altered"));
     assert!(!ok && said.contains("NOT OK"), "{said}");
+    let (ok, said) = verify_elsewhere(world, &export.replacen("\\\"seq\\\":", "\\\"seq\\\":9,\\\"seq\\\":", 1));
+    assert!(!ok && said.is_empty(), "{said}");
+}
+
+/// Whether the program of `examples/` accepts a raw export, and what it says.
+fn verify_elsewhere(world: &World, export: &str) -> (bool, String) {
+    let program = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/verify_approvals.py");
+    let file = world.folder().join("log.jsonl");
+    std::fs::write(&file, export).unwrap();
+    let ran = Command::new("python3").arg(&program).arg(&file).output().unwrap();
+    (ran.status.success(), String::from_utf8(ran.stdout).unwrap())
+}
+
+/// The raw export of a log with these entries.
+fn raw(bodies: &[String]) -> String {
+    let mut hash = [0u8; 32];
+    let lines = bodies.iter().zip(1..).map(|(body, seq)| {
+        hash = Sha256::new().chain_update(hash).chain_update(body).finalize().into();
+        format!("{}\n", json!({ "seq": seq, "body": body, "hash": hex(&hash) }))
+    });
+    lines.collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_program_of_others_takes_keys_only_from_changes_of_the_team() {
+    let signing = &Signing::begin();
+    let Signing { world, erin, .. } = signing;
+    let id = world.request("bob", "target:orders-db", &["--duration", "4h"]);
+    let text = terms(world, "alice", &[&id]);
+    signing.approve(&[&id]).ok();
+    let mut all = bodies(world);
+    // Whoever writes the file gives alice a key in an entry that changes no team, and signs with that.
+    let evil = json!([{ "what": "member:alice", "to": { "ssh_keys": [erin.1] } }]);
+    all[2] = all[2].replace("\"reason\":", &format!("\"changes\":{evil},\"reason\":"));
+    let of = |bodies: &[String]| {
+        bodies
+            .iter()
+            .fold([0u8; 32], |hash, body| Sha256::new().chain_update(hash).chain_update(body).finalize().into())
+    };
+    let before = text.lines().find_map(|line| line.strip_prefix("hash: ")).unwrap();
+    let signature = sign(&erin.0, NAMESPACE, &[], &text.replace(before, &hex(&of(&all[..3]))));
+    let digits: String = signature.lines().filter(|line| !line.starts_with('-')).collect();
+    let mut entry: Value = serde_json::from_str(&all[3]).unwrap();
+    entry["event"]["detail"]["signature"] = json!(digits);
+    all[3] = entry.to_string();
+    let (ok, said) = verify_elsewhere(world, &raw(&all));
+    assert!(!ok && said.starts_with("NOT OK: entry 4"), "{said}");
 }
 
 #[test]
@@ -488,8 +532,29 @@ fn a_security_key_signs_only_when_it_is_touched() {
         approve_with(&world, "alice", &[&id], &signature(1)).ok();
         world.run("olivia", &["audit", "signature", "6", "--to", "approval"]).ok();
         assert!(verified(&world.folder().join("approval"), "alice", &text), "{algorithm}");
+        let export = world.run("olivia", &["audit", "export", "--format", "raw"]).ok().out;
+        assert!(verify_elsewhere(&world, &export).0, "{algorithm}");
+        // ssh-keygen does not ask for the touch.
+        let digits = |flags: u8| -> String { signature(flags).lines().filter(|line| !line.starts_with('-')).collect() };
+        let given: Value = serde_json::from_str(bodies(&world).get(5).unwrap()).unwrap();
+        let given = given["event"]["detail"]["signature"].as_str().unwrap();
+        let (ok, said) = verify_elsewhere(&world, &export.replace(given, &digits(0)));
+        assert!(!ok && said.contains("nobody touched the security key"), "{said}");
         assert_eq!(faults(&world), [""; 0]);
     }
+}
+
+#[track_caller]
+fn has(found: &[String], fault: &str) {
+    assert!(found.iter().any(|it| it == fault), "{fault}: {found:?}");
+}
+
+/// Makes the last entry one of format 1.
+fn as_format_1(world: &World) {
+    let mut all = bodies(world);
+    let last = all.last_mut().unwrap();
+    *last = last.replace("\"v\":2", "\"v\":1");
+    forge(world, &all, "");
 }
 
 #[test]
@@ -524,7 +589,6 @@ fn nobody_who_writes_the_file_forges_an_approval() {
         forge(&signing.world, &all, "");
         found(&signing.world)
     };
-    let has = |found: &[String], fault: &str| assert!(found.iter().any(|it| it == fault), "{fault}: {found:?}");
     // Without the signature, or with that of another request.
     let found = edited(&|all, at, _| {
         let signature = signature_of(&all[at[0]]);
@@ -566,7 +630,41 @@ fn a_grant_has_all_signed_approvals_in_a_log_that_is_true() {
         "end": { "after": "1h" }, "starts_at": world.now().to_string(), "ends_at": "2026-11-24T10:00:00Z", "modified": false,
         "approved_by": ["alice"], "demands": [{ "approvals": 1, "by": ["alice"] }] } });
     forged::forge(world, Some("alice"), "alice", serde_json::from_value(granted).unwrap());
-    assert_eq!(found(world), ["request 1 is granted without the approvals that rule \"signed\" demanded then"]);
+    let missing = "request 1 is granted without the approvals that rule \"signed\" demanded then";
+    assert_eq!(found(world), [missing]);
+    as_format_1(world);
+    assert_eq!(found(world), ["it is of format 1, after entries of a later format", missing]);
+}
+
+#[test]
+fn the_default_demand_is_met_too_in_a_log_that_is_true() {
+    let rule = "\n[[rules]]\nname = \"dba\"\nmatch = { resources = [\"target:orders-db\"] }\napprovers = [\"member:carol\"]\n\
+                signed = true\n";
+    let long = |more: &str| format!("\n[[rules]]\nname = \"long\"\nmatch = {{ longer_than = \"8h\" }}\n{more}\n");
+    let default = "request 1 is granted without the approvals that the default demanded then";
+    for (more, expected) in [
+        (String::new(), vec![default]),
+        // Its place is taken by a rule with approvers alone.
+        (long("max_duration = \"12h\""), vec![default]),
+        // bob's other grants can have made the request count as longer. The log that is still in memory does not say.
+        (long("approvers = [\"role:admin\"]"), vec![]),
+    ] {
+        let world = &World::empty();
+        let carol = new_key(world, "carol", &["-t", "ed25519"]);
+        world.run("olivia", &["init"]).ok();
+        world.apply("olivia", &team(&[("carol", &carol.1)], &format!("{rule}{more}"))).ok();
+        // It opens more than the rule names.
+        let id = world.request("bob", "scope:orders-read", &["--duration", "1h"]);
+        let text = terms(world, "carol", &[&id]);
+        approve_with(world, "carol", &[&id], &sign(&carol.0, NAMESPACE, &[], &text)).ok();
+        assert_eq!(world.state(&id), "pending");
+        let granted = json!({ "action": "grant.started", "detail": { "request": 1, "member": "bob",
+            "resource": "scope:orders-read", "end": { "after": "1h" }, "starts_at": world.now().to_string(),
+            "ends_at": "2026-11-24T10:00:00Z", "modified": false, "approved_by": ["carol"],
+            "demands": [{ "rule": "dba", "approvals": 1, "by": ["carol"] }] } });
+        forged::forge(world, Some("carol"), "carol", serde_json::from_value(granted).unwrap());
+        assert_eq!(found(world), expected, "{more}");
+    }
 }
 
 #[test]
@@ -593,6 +691,12 @@ fn a_rule_that_demands_signatures_lets_no_other_rule_approve() {
     forged::forge(world, Some("bob"), "bob", serde_json::from_value(granted).unwrap());
     let found = found(world);
     assert!(found.iter().any(|it| it.contains("rule \"auto\", which could not give it then")), "{found:?}");
+    has(&found, "request 1 is granted by rule \"auto\", where approvals had to be signed");
+    // Not by an entry of a format that says less either.
+    as_format_1(world);
+    let found = self::found(world);
+    has(&found, "request 1 is granted by rule \"auto\", where approvals had to be signed");
+    has(&found, "it is of format 1, after entries of a later format");
 }
 
 #[test]

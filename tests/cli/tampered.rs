@@ -235,6 +235,20 @@ fn a_schema_that_access_did_not_make_is_found_out_and_not_written_to() {
 }
 
 #[test]
+fn what_was_put_into_the_schema_is_not_evaluated_to_check_the_file() {
+    let world = World::sample();
+    world.run("bob", &["inbox", "--mark-read"]).ok();
+    world.rows(
+        "ALTER TABLE read_mark RENAME TO it; CREATE TABLE read_mark AS SELECT * FROM it; DROP TABLE it;
+         ALTER TABLE read_mark ADD COLUMN mine CHECK (mine IS NOT NULL)",
+    );
+    let faults = |world: &World| world.run("olivia", &["audit", "verify", "--json"]).json()["faults"].to_string();
+    assert!(faults(&world).contains("the table read_mark is not the one that access makes"), "{}", faults(&world));
+    assert!(!faults(&world).contains("CHECK"), "{}", faults(&world));
+    world.run("root", &["backup", "copy.db"]).fails(65, "schema was changed");
+}
+
+#[test]
 fn a_view_in_a_tables_place_is_not_read() {
     let world = World::sample();
     world.rows(

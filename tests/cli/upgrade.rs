@@ -218,3 +218,28 @@ fn nothing_is_sent_twice_or_lost_by_an_upgrade() {
         assert_eq!(world.rows("SELECT count(*) FROM outbox"), ["0"]);
     }
 }
+
+/// A migration would run it, and hold the lock meanwhile.
+#[test]
+fn an_older_file_that_was_prepared_is_not_upgraded() {
+    for (statement, says) in [
+        (
+            "CREATE TRIGGER evil AFTER UPDATE ON request BEGIN
+                 SELECT count(*) FROM (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 100000000000)
+                                       SELECT x FROM c); END",
+            "the trigger evil is not part of it",
+        ),
+        ("CREATE INDEX evil ON request (abs(id))", "the index evil is not part of it"),
+        ("ALTER TABLE team ADD COLUMN evil TEXT CHECK (evil IS NULL)", "the table team is not the one"),
+        ("DROP TRIGGER event_no_update", "the trigger event_no_update is missing"),
+    ] {
+        let world = before();
+        world.rows(statement);
+        for args in [&["check", "target:orders-db"][..], &["doctor"], &["audit", "verify"]] {
+            let ran = world.run("olivia", args);
+            let said = ran.out + &ran.err;
+            assert!(said.contains("the database's schema was changed") && said.contains(says), "{says}: {said}");
+        }
+        assert_eq!(world.rows("PRAGMA user_version"), ["3"], "{says}");
+    }
+}

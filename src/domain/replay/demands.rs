@@ -6,7 +6,7 @@ use super::{Fault, Model};
 use crate::domain::event::{Granted, MetDemand};
 use crate::domain::grant::Grant;
 use crate::domain::member::Assignee;
-use crate::domain::name::Name;
+use crate::domain::name::{Name, RuleName};
 use crate::domain::policy::default_demand::default_role;
 use crate::domain::policy::demand::RoleBasis;
 use crate::domain::policy::rule::Rule;
@@ -39,8 +39,7 @@ impl Model {
                     rule.map(|rule| (rule.approvers.clone(), rule.approvals))
                 }
             };
-            let whose =
-                rule.as_ref().map_or_else(|| "the default".to_owned(), |rule| format!("rule {:?}", rule.as_str()));
+            let whose = whose(rule.as_ref());
             let Some((approvers, needed)) = requirement else {
                 return Some(format!("request {id} is granted by a demand of {whose}, which made none then"));
             };
@@ -113,6 +112,11 @@ impl Model {
         let grants = self.role_grants.iter().filter_map(|id| self.requests.get(id)?.grant.as_ref());
         grants.filter(move |grant| grant.member == *name)
     }
+}
+
+/// Who makes a demand. None: it is the default demand.
+pub(super) fn whose(rule: Option<&RuleName>) -> String {
+    rule.map_or_else(|| "the default".to_owned(), |rule| format!("rule {:?}", rule.as_str()))
 }
 
 /// The least role of those who met the default demand then. A feature has a default of its own, unless a rule whose demand

@@ -15,6 +15,7 @@ mod given;
 mod grants;
 pub mod history;
 mod keys;
+mod notified;
 mod past;
 mod provisioning;
 mod recertifications;
@@ -76,7 +77,7 @@ pub struct Model {
     changed_by: Option<TeamChanger>,
     /// The host and the time of the call that changed the hosts last, while its entries are replayed.
     hosts_changed: Option<(Option<SmolStr>, Timestamp)>,
-    /// The format of the current entry.
+    /// The format that the current entry has to follow: its own, but not 1 after a later one.
     format: u32,
     last: Option<Timestamp>,
     /// The requests that became final since the last release.
@@ -137,6 +138,10 @@ impl Model {
         } else if (entry.v >= 3) != (entry.host.is_some() && entry.nonce.is_some()) {
             faults.push("a host and a nonce are part of format 3, and of no earlier one".to_owned());
         }
+        // A log that is no longer shared goes back from 3 to 2. Nothing goes back to 1, which says less.
+        if entry.v == 1 && self.format > 1 {
+            faults.push("it is of format 1, after entries of a later format".to_owned());
+        }
         // Earlier formats could leave the number out.
         if entry.host.is_some() && entry.recipients.is_empty() != entry.first_notification.is_none() {
             faults.push("its notifications have a number if it has any".to_owned());
@@ -151,11 +156,13 @@ impl Model {
         faults.extend(self.check_signatures(&entry));
         self.signatures.note(&entry, hash);
         self.last = Some(entry.at);
-        self.format = entry.v;
+        self.format = entry.v.max(self.format.min(2));
+        let mandatory = self.mandatory(&entry);
         let id = entry.event.request();
         let context =
             EntryContext { seq: entry.seq, at: entry.at, actor: entry.actor.as_ref(), os_user: &entry.os_user };
         faults.extend(self.fold(context, entry.event).err());
+        faults.extend(mandatory.and_then(|mandatory| self.not_notified(mandatory, &entry.recipients)));
         self.final_since.extend(id.filter(|id| self.requests.get(id).is_some_and(is_final)));
         self.notify(entry.seq, entry.recipients, entry.first_notification, &mut faults);
         faults

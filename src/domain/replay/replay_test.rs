@@ -310,7 +310,7 @@ mod tests {
                 &["31: carol reviews request 8, which is for others to review"],
             ),
             (&[(30, "/event/detail/reviewers", r#"["dave"]"#)], &[]),
-            (&[(30, "/event/detail/reviewers", r#"["bob"]"#)], &[]),
+            (&[(30, "/event/detail/reviewers", r#"["bob"]"#), (30, "/told/1", r#"["bob","access.emergency"]"#)], &[]),
             (
                 &[
                     (30, "/event/detail/reviewers", "[]"),
@@ -337,6 +337,9 @@ mod tests {
                 &[(34, "/event/detail/from", r#"{"events":{"access.expired":{"email":false}}}"#)],
                 &["34: the preferences of dave change from"],
             ),
+            // From 3 back to 2, where the log is no longer shared; never back to 1.
+            (&[(33, "/v", "3"), (33, "/host", r#""desk""#), (33, "/nonce", r#""1""#)], &[]),
+            (&[(34, "/v", "1")], &["34: it is of format 1, after entries of a later format"]),
             (&[(34, "/v", "9")], &["34: it is of format 9, which this program does not know"]),
             (&[(34, "/v", "3")], format),
             (&[(34, "/host", r#""desk""#), (34, "/nonce", r#""1""#)], format),
@@ -378,6 +381,7 @@ mod tests {
         let dave_is_david = login("dave", "member", "dave", "david");
         let erin_is_dave = format!("{dave_is_david},{}", login("erin", "admin", "erin", "dave"));
         let olivia = r#""olivia""#;
+        let told = r#"[["alice","team.changed"],["erin","team.changed"],["olivia","team.changed"]]"#;
         found_in(
             RECERTIFICATIONS,
             &[
@@ -395,6 +399,9 @@ mod tests {
                     &[
                         (19, "/actor", olivia),
                         (19, "/event", applied(&dave_is_david)),
+                        (19, "/told", told),
+                        (19, "/told_from", "30"),
+                        (20, "/told_from", "33"),
                         (20, "/actor", r#""dave""#),
                         (20, "/event", decided("dave")),
                     ],
@@ -405,6 +412,9 @@ mod tests {
                     &[
                         (19, "/actor", olivia),
                         (19, "/event", applied(&erin_is_dave)),
+                        (19, "/told", told),
+                        (19, "/told_from", "30"),
+                        (20, "/told_from", "33"),
                         (20, "/actor", r#""erin""#),
                         (20, "/event", decided("erin")),
                     ],
@@ -412,6 +422,24 @@ mod tests {
                 ),
             ],
         );
+    }
+
+    #[test]
+    fn those_are_notified_whom_nobody_leaves_out() {
+        found(&[
+            (&[(2, "/told/0", r#"["bob","team.changed"]"#)], &["2: it does not notify alice of team.changed"]),
+            (&[(2, "/told/2/1", r#""request.decided""#)], &["2: it does not notify olivia of team.changed"]),
+            // alice is an admin; carol is only one of the reviewers.
+            (
+                &[(30, "/told/0", r#"["bob","access.emergency"]"#)],
+                &["30: it does not notify alice of access.emergency"],
+            ),
+            (&[(30, "/told/1/1", r#""access.started""#)], &["30: it does not notify carol of access.emergency"]),
+            (
+                &[(30, "/told/1/1", r#""access.started""#), (30, "/event/detail/reviewers", r#"["alice"]"#)],
+                &["31: carol reviews request 8, which is for others to review"],
+            ),
+        ]);
     }
 
     /// frank's grant ends at the moment at which the recertification is closed, an hour late.

@@ -1,6 +1,7 @@
 //! Replays what approvers signed: each signature was by a key that its approver had then, of the terms as the log has them, and no
 //! approval that had to be signed lacks one.
 
+use super::demands::whose;
 use super::{Fault, Model};
 use crate::domain::event::{Approval, Entry, Event, Granted};
 use crate::domain::name::Name;
@@ -34,8 +35,18 @@ impl Model {
         let id = granted.request;
         let team = self.team.as_ref()?;
         // A grant that was scheduled was checked then.
-        let request = self.requests.get(&id).filter(|request| request.grant.is_none() && granted.by_rule.is_none())?;
+        let request = self.requests.get(&id).filter(|request| request.grant.is_none())?;
+        // An emergency is reviewed afterwards.
+        if granted.by_rule.is_some() && request.emergency {
+            return None;
+        }
         let demands = self.team_then.signed_demands(team, request, &granted.terms(), at)?;
+        if let Some(rule) = &granted.by_rule {
+            return Some(format!(
+                "request {id} is granted by rule {:?}, where approvals had to be signed",
+                rule.as_str()
+            ));
+        }
         let is_signed = |name: &Name| request.approvals().any(|given| given.by == *name && given.signed_with.is_some());
         if let Some(unsigned) = granted.approved_by.iter().find(|name| !is_signed(name)) {
             return Some(format!(
@@ -44,7 +55,10 @@ impl Model {
         }
         // Nobody signs for those who were left out.
         let is_met = |demand: &Requirement| granted.demands.iter().any(|met| met.rule == demand.rule);
-        let missing = demands.iter().find(|demand| !is_met(demand)).and_then(|demand| demand.rule.as_ref())?;
-        Some(format!("request {id} is granted without the approvals that rule {:?} demanded then", missing.as_str()))
+        let missing = demands.iter().find(|demand| !is_met(demand))?;
+        Some(format!(
+            "request {id} is granted without the approvals that {} demanded then",
+            whose(missing.rule.as_ref())
+        ))
     }
 }

@@ -81,7 +81,7 @@ impl TeamThen {
     pub fn not_given(&mut self, team: &Team, request: &Request, by: &Rule, at: Timestamp) -> Option<String> {
         let (about, requester) = self.find(team, request)?;
         let Some(requester) = requester else { return Some(format!("{} is not a member", request.requester)) };
-        let named = Rule { matches: Match { longer_than: None, ..by.matches.clone() }, ..by.clone() };
+        let named = at_any_length(by);
         // Of several rules that give it the first is named, so this one comes first.
         let others = about.rules.iter().map(|&place| &team.rules[place]).filter(|rule| rule.name != by.name);
         let judgement = judged(once(&named).chain(others), request, requester, &about.reach, at);
@@ -98,8 +98,7 @@ impl TeamThen {
             .then(|| "it does not match all of it, or another rule demands approvals".to_owned())
     }
 
-    /// What rules demanded then of a request on these terms, if one of them demanded that approvals are signed. Without the default
-    /// demand: a rule that the requester's other grants made match may have taken its place.
+    /// What was demanded then of a request on these terms, if a rule demanded that approvals are signed.
     pub fn signed_demands(
         &mut self,
         team: &Team,
@@ -121,7 +120,14 @@ impl TeamThen {
             return None;
         }
         let mut demands = judge(&team.rules, asked, granted, request.emergency).requirements();
-        demands.retain(|requirement| requirement.rule.is_some());
+        // A rule that the requester's other grants made match may have taken the place of the default demand.
+        let is_default = |requirement: &Requirement| requirement.rule.is_none();
+        let long = team.rules.iter().filter(|rule| rule.matches.longer_than.is_some() && !rule.approvers.is_empty());
+        let long: Vec<Rule> = long.map(at_any_length).collect();
+        if !long.is_empty() {
+            let least = judge(team.rules.iter().chain(&long), asked, granted, request.emergency).requirements();
+            demands.retain(|requirement| !is_default(requirement) || least.iter().any(is_default));
+        }
         Some(demands)
     }
 
@@ -135,6 +141,10 @@ impl TeamThen {
         let gone = Principal::gone(request.requester.clone());
         Some(judged(&mut rules, request, requester.unwrap_or(&gone), &about.reach, taken))
     }
+}
+
+fn at_any_length(rule: &Rule) -> Rule {
+    Rule { matches: Match { longer_than: None, ..rule.matches.clone() }, ..rule.clone() }
 }
 
 fn judged<'r>(
