@@ -119,7 +119,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ),
     ("signing", &["config", "domain", "error"]),
     ("witness", &["config", "domain", "error", "files", "store"]),
-    ("checkpoints", &["backend", "config", "domain", "error", "files", "service"]),
+    ("checkpoints", &["backend", "config", "domain", "error", "files", "protocol", "service"]),
     ("completion", &["backend", "domain", "error", "service"]),
     ("prompt", &["protocol", "domain", "error"]),
     ("report", &["protocol", "domain"]),

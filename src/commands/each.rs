@@ -13,7 +13,7 @@ use crate::prompt::{Prompt, cancelled};
 use crate::protocol::{RequestView, Seen};
 
 /// What the user saw of a request before they said yes.
-pub struct Shown {
+pub struct ShownRequest {
     pub view: RequestView,
     pub seen: Option<Seen>,
 }
@@ -30,7 +30,7 @@ pub fn each<T>(
     look: impl Fn(&App, &mut RequestView) -> Result<Option<Seen>, Failure>,
     worth_asking: impl Fn(&RequestView) -> bool,
     ask: impl Fn(&Prompt, &RequestView) -> Result<Option<T>, Failure>,
-    act: impl Fn(&mut App, RequestId, Option<T>, Option<Shown>) -> Result<RequestView, Failure>,
+    act: impl Fn(&mut App, RequestId, Option<T>, Option<ShownRequest>) -> Result<RequestView, Failure>,
 ) -> Result<u8> {
     let many = ids.len() > 1;
     let ids = &distinct(ids);
@@ -58,7 +58,7 @@ pub fn each<T>(
                     app.preview_request(&view);
                     chosen = Some(ask(prompt, &view)?.ok_or_else(cancelled)?);
                 }
-                shown = Some(Shown { view, seen });
+                shown = Some(ShownRequest { view, seen });
             }
             let view = act(app, id, chosen, shown)?;
             ended_with.extend(view.also_ended.iter().map(|also| (also.id, id)));
