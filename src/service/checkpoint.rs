@@ -57,8 +57,8 @@ impl Call for AuditCheckpoint {
             Ok(Checkpoint { note: Some(note.to_string()), ..self::unsigned(read, now)? })
         });
         match signed {
-            // The shared log does not take the key now.
-            Err(failure) if failure.kind == Kind::Unavailable => Ok(unsigned),
+            // The shared log does not take the key, now or from this host.
+            Err(failure) if matches!(failure.kind, Kind::Unavailable | Kind::Refused) => Ok(unsigned),
             signed => signed,
         }
     }

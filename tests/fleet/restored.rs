@@ -146,7 +146,7 @@ fn a_copy_that_is_not_this_hosts_appends_nothing() {
     let [host, other] = &team.hosts[..] else { panic!() };
     // Lost: it is made again.
     std::fs::remove_file(host.db()).unwrap();
-    host.fails("bob0", &ASK, 69, "no access database");
+    host.fails("bob0", &ASK, 69, "there is no copy of the shared log");
     host.ok("olivia", &["log", "join"]);
     host.ok("bob0", &ASK);
     // Damaged.
