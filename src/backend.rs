@@ -236,6 +236,11 @@ impl Backend {
         matches!(self, Backend::Shared(Host { members: MembersWay::OverSsh(_), .. }))
     }
 
+    /// Whether the caller looks after the database: its owner, and root.
+    pub fn is_keepers(&self) -> bool {
+        matches!(self, Backend::Own(_)) || !self.has_member()
+    }
+
     /// Whether the caller acts as a member. On a shared host, root and the user who owns the file do not.
     pub fn has_member(&self) -> bool {
         matches!(self, Backend::Own(_) | Backend::Shared(Host { file: None, .. }))

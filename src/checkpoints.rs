@@ -17,8 +17,7 @@ const MODE: u32 = 0o644;
 
 /// The rhythm, where the user takes checkpoints: the owner of the database, and root.
 pub fn configured(backend: &Backend) -> Result<Option<Checkpoints>, Failure> {
-    let may = matches!(backend, Backend::Own(_)) || !backend.has_member();
-    if may { config::checkpoints() } else { Ok(None) }
+    if backend.is_keepers() { config::checkpoints() } else { Ok(None) }
 }
 
 /// Takes a checkpoint if one is due, and keeps the last one in the file.

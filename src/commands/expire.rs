@@ -54,7 +54,9 @@ impl Run for ExpireArgs {
             Ok(_) => true,
             // Access has ended, whether or not the shared log knows it.
             Err(failure) => {
-                matches!(failure.kind, Kind::Unavailable | Kind::Refused) && app.backend()?.answer(StillHeld {}).is_ok()
+                matches!(failure.kind, Kind::Unavailable | Kind::Refused)
+                    && app.backend()?.is_keepers()
+                    && app.backend()?.answer(StillHeld {}).is_ok()
             }
         };
         // What was recorded is shown, whatever comes of this.
