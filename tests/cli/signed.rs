@@ -432,7 +432,7 @@ fn a_program_of_others_takes_keys_only_from_changes_of_the_team() {
     let text = terms(world, "alice", &[&id]);
     signing.approve(&[&id]).ok();
     let mut all = bodies(world);
-    // Whoever writes the file gives alice a key in an entry that changes no team, and signs with that.
+    // Somebody who writes the file gives alice a key in an entry that changes no team, and signs with that.
     let evil = json!([{ "what": "member:alice", "to": { "ssh_keys": [erin.1] } }]);
     all[2] = all[2].replace("\"reason\":", &format!("\"changes\":{evil},\"reason\":"));
     let of = |bodies: &[String]| {
