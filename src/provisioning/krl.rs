@@ -70,7 +70,7 @@ pub fn write_krl(backend: &Backend) -> Result<Option<PathBuf>, Failure> {
     let known = journal.position()?;
     let wanted = backend.answer(RevokedCertificates { known })?;
     if !wanted.continues {
-        let why = restored(&journal)?;
+        let why = restored(journal.position()?.as_ref());
         return Err(Failure { hints: why.hints, ..failed(why.kind, &why.message) });
     }
     let serials = ranges(&wanted.serials);

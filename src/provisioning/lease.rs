@@ -218,7 +218,7 @@ fn publish(run: &SystemRun<'_>, version: i64, epoch: i64, entries: &Entries) -> 
 /// Nobody knows what was given.
 fn lost(is_first: bool, local: &Journal) -> Result<Failure, Failure> {
     if !is_first {
-        return restored(local);
+        return Ok(restored(local.position()?.as_ref()));
     }
     Ok(Failure::new(
         Kind::Refused,

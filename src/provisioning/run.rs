@@ -50,8 +50,8 @@ pub fn reconcile(
     match (first.state.continues, wanted.accept_restore) {
         (true, _) => {}
         (false, true) => journal.accept(&first.state.position)?,
-        (false, false) if wanted.fix => return Err(restored(&journal)?),
-        (false, false) => warnings.push(restored(&journal)?.message),
+        (false, false) if wanted.fix => return Err(restored(journal.position()?.as_ref())),
+        (false, false) => warnings.push(restored(journal.position()?.as_ref()).message),
     }
     // First, since it takes no time.
     if wanted.names.is_empty() {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::run::{desired, no_connector};
+use super::system::restored;
 use crate::backend::Backend;
 use crate::config;
 use crate::config::Connector;
@@ -14,6 +15,7 @@ use crate::domain::name::Name;
 use crate::error::Failure;
 use crate::identity;
 use crate::protocol::{FindingView, Health};
+use crate::store::Journal;
 
 /// A connector, as `connector list` shows it.
 #[derive(Debug, Serialize)]
@@ -143,6 +145,8 @@ pub fn findings(backend: Option<&Backend>) -> Vec<FindingView> {
         }
     }
     let listed = |views: &[&ConnectorView]| views.iter().map(|view| view.name.as_str()).collect::<Vec<_>>().join(", ");
+    let stopped = if views.is_empty() { None } else { backend.and_then(stopped) };
+    found.extend(stopped.map(|why| finding(Health::Wrong, why.message, why.hints)));
     if found.is_empty() && !ours.is_empty() {
         found.push(finding(Health::Ok, listed(&ours), Vec::new()));
     }
@@ -154,4 +158,16 @@ pub fn findings(backend: Option<&Backend>) -> Vec<FindingView> {
         ));
     }
     found
+}
+
+/// Why nothing is given or taken back, whatever the connectors do. None: it is, or its journal belongs to another user.
+fn stopped(backend: &Backend) -> Option<Failure> {
+    let journal = backend.journal().ok()?;
+    let looked = || -> Result<Option<Failure>, Failure> {
+        // To look makes no journal.
+        let known = if journal.exists() { Journal::open(&journal)?.position()? } else { None };
+        let continues = desired(backend, known.clone())?.state.continues;
+        Ok((!continues).then(|| restored(known.as_ref())))
+    };
+    looked().unwrap_or_else(Some)
 }

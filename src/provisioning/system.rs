@@ -237,7 +237,7 @@ impl SystemRun<'_> {
         let DesiredRows { rows, state } = answered.recv().map_err(|_| gone())??;
         if self.fix {
             if !state.continues {
-                return Err(restored(&journal.local)?);
+                return Err(restored(journal.local.position()?.as_ref()));
             }
             saw(&journal.local, &state.position)?;
         }
@@ -445,8 +445,8 @@ pub fn saw(journal: &Journal, position: &Position) -> Result<(), Failure> {
 }
 
 /// The log is behind what was seen before, or it is another one.
-pub fn restored(journal: &Journal) -> Result<Failure, Failure> {
-    let why = match journal.position()? {
+pub fn restored(known: Option<&Position>) -> Failure {
+    let why = match known {
         Some(_) => {
             "the log does not go on from what the reconciler saw last: it was restored from a backup, or it is another one"
         }
@@ -455,9 +455,8 @@ pub fn restored(journal: &Journal) -> Result<Failure, Failure> {
              the journal was lost"
         }
     };
-    let failure = Failure::new(Kind::Refused, format!("{why}; nothing was given or taken back"))
+    Failure::new(Kind::Refused, format!("{why}; nothing was given or taken back"))
         .hint("see what would change with `access reconcile`")
         .hint("access that was revoked after the backup would be given again: revoke it first")
-        .hint("then run `access reconcile --accept-restore`");
-    Ok(failure)
+        .hint("then run `access reconcile --accept-restore`")
 }

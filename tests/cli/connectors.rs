@@ -501,6 +501,9 @@ fn a_restored_database_gives_and_takes_nothing_until_it_is_accepted() {
     restore(&doors.world, &copy);
 
     // The log says now that bob has it, and knows nothing of carol.
+    let examined = doors.world.run("root", &["doctor"]).exits(1).out;
+    assert!(examined.contains("WRONG    connectors  the log does not go on from"), "{examined}");
+    assert!(examined.contains("→ then run `access reconcile --accept-restore`"), "{examined}");
     doors.fix().fails(3, "the log does not go on from what the reconciler saw last");
     assert!(doors.expire().code != 0);
     doors.world.grant("dave", "target:orders-db", "alice", &[]);
@@ -515,6 +518,7 @@ fn a_restored_database_gives_and_takes_nothing_until_it_is_accepted() {
     doors.world.run("root", &["reconcile", "--accept-restore"]).exits(1);
     assert_eq!(doors.held("allowed"), ["carol north"], "it only compares");
     doors.fix().ok();
+    doors.world.run("root", &["doctor"]).ok().says("connectors  doors");
     assert_eq!(doors.held("allowed"), ["bob north", "dave north"]);
     doors.verify();
 }
@@ -1069,6 +1073,8 @@ fn a_backup_under_another_path_gives_nothing_until_it_is_accepted() {
     doors.becomes("allowed", &[]);
     doors.fix().ok();
 
+    let examined = doors.world.run("root", &["--db", &copy, "doctor"]).exits(1).out;
+    assert!(examined.contains("there is no journal of it here"), "{examined}");
     let there = |args: &[&str]| doors.world.run("root", &[&["--db", &copy, "reconcile"], args].concat());
     there(&["--fix"]).fails(3, "this log has provisioned access before, and there is no journal of it here");
     let looked = there(&[]).exits(1);

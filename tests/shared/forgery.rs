@@ -480,7 +480,8 @@ fn who_writes_slowly_or_reads_nothing_holds_no_lock() {
     let begun = Instant::now();
     access("bob", &["request", "target:orders-db", "--reason", "x"]).ok();
     root(ACCESS, &["expire"]).ok();
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    // Anyone held up by it waits until it is dropped, after 2 s.
+    assert!(begun.elapsed() < Duration::from_millis(1900), "{:?}", begun.elapsed());
     let ended = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&ended.stdout).into_owned();
     assert!(said.contains("too long") || said.contains("in time"), "{said}");
