@@ -10,7 +10,7 @@ use crate::domain::note::{Note, TreeHead};
 use crate::error::{Failure, Kind};
 use crate::files;
 use crate::protocol::EarlierLog;
-use crate::service::{AuditConsistency, TakeCheckpoint};
+use crate::service::{AuditConsistency, CompareCheckpoint, TakeCheckpoint};
 
 /// A checkpoint is for others to fetch.
 const MODE: u32 = 0o644;
@@ -22,18 +22,16 @@ pub fn configured(backend: &Backend) -> Result<Option<Checkpoints>, Failure> {
 
 /// Takes a checkpoint if one is due, and keeps the last one in the file.
 pub fn take(backend: &Backend, checkpoints: &Checkpoints) -> Result<(), Failure> {
-    let every = checkpoints.every;
-    let Some(file) = &checkpoints.file else { return backend.answer(TakeCheckpoint { every, kept: None }).map(drop) };
-    let old = kept(file)?;
-    let taken = match (backend.answer(TakeCheckpoint { every, kept: old.clone() }), &old) {
-        (Err(failure), Some(_)) => Err(stays(file, failure)),
-        (taken, _) => taken,
-    }?;
-    match taken {
-        Some(note) if Some(&note) == old.as_ref() => files::sync_name(file),
-        Some(note) => files::replace(file, note.as_bytes(), MODE),
-        None => Ok(()),
+    let last = backend.answer(TakeCheckpoint { every: checkpoints.every })?;
+    let (Some(file), Some(last)) = (&checkpoints.file, last) else { return Ok(()) };
+    if let Some(kept) = kept(file)? {
+        let is_earlier =
+            kept != last && backend.answer(CompareCheckpoint { kept }).map_err(|failure| stays(file, failure))?;
+        if !is_earlier {
+            return files::sync_name(file);
+        }
     }
+    files::replace(file, last.as_bytes(), MODE)
 }
 
 /// Writes a new checkpoint to a file, in place of an earlier one of the same log and of nothing else.

@@ -302,12 +302,19 @@ pub fn transports() -> Result<Config, Failure> {
 
 /// How this host reaches the log that several hosts share. On a shared host only the machine's file counts.
 pub fn log() -> Result<LogConfig, Failure> {
-    let system = read_system(&system())?;
-    let own = if system.socket.is_some() { None } else { folders().ok() };
-    let own = own.map(|folders| read_own(&folders.config_dir().join("config.toml"))).transpose()?;
-    own.and_then(|own| own.log).or(system.log).ok_or_else(|| {
+    let found = enforcing("[log]", |config| config.log)?.ok_or_else(|| {
         Failure::new(Kind::Unavailable, "the configuration does not say how to reach the shared log")
             .hint("add [log] with its url to /etc/access/config.toml")
+    })?;
+    found.ca_file.as_deref().map_or(Ok(()), trusted_certificates)?;
+    Ok(found)
+}
+
+/// Fails if somebody else can change which certificates are trusted.
+pub fn trusted_certificates(ca_file: &Path) -> Result<(), Failure> {
+    trusted(ca_file).map(|_| ()).map_err(|why| {
+        Failure::new(Kind::Invalid, format!("{}: its certificates are not trusted: {why}", ca_file.display()))
+            .hint("make sure that only you, or root, can change it")
     })
 }
 
@@ -326,7 +333,7 @@ pub fn checkpoints() -> Result<Option<Checkpoints>, Failure> {
     enforcing("[checkpoints]", |config| config.checkpoints)
 }
 
-/// A section about systems that enforce access: the user's, from a file that nobody else can change, or else the machine's.
+/// A section about other systems: the user's, from a file that nobody else can change, or else the machine's.
 fn enforcing<T>(what: &str, section: impl Fn(Config) -> Option<T>) -> Result<Option<T>, Failure> {
     let path = system();
     let system = read_system(&path)?;
@@ -345,7 +352,7 @@ fn enforcing<T>(what: &str, section: impl Fn(Config) -> Option<T>) -> Result<Opt
 fn only_ours(what: &str, path: &Path) -> Result<(), Failure> {
     trusted(path).map(|_| ()).map_err(|why| {
         Failure::new(Kind::Invalid, format!("{what} in {} cannot be used: {why}", path.display()))
-            .hint("make sure that only you can change it: chmod go-w")
+            .hint("make sure that the file and its folders are yours, and that only you can change them")
     })
 }
 

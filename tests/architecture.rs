@@ -92,7 +92,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("http_client", &[]),
     ("store", &["protocol", "domain", "error", "log"]),
     ("service", &["protocol", "domain", "error", "files", "log", "store", "tls"]),
-    ("deliver", &["config", "domain", "error", "http_client"]),
+    ("deliver", &["config", "domain", "error", "http_client", "tls"]),
     ("subscribers", &["deliver", "domain", "error", "protocol", "service", "store"]),
     ("connectors", &["domain", "error", "http_client", "tls"]),
     ("client", &["error", "frame", "protocol", "service"]),

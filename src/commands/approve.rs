@@ -109,17 +109,18 @@ impl Run for ApproveArgs {
             return app.print_terms(self.ids[0], given, self.note);
         }
         let signature = self.signature.map(|file| sign::read(&file)).transpose()?;
-        each(app, &self.ids, seen, decidable, ask, |app, id, chosen, shown| {
-            let (view, seen) = shown.map(|shown| (shown.view, shown.seen)).unzip();
+        each(app, &self.ids, seen, decidable, ask, |app, id, chosen, read| {
+            let shown = read.as_ref().filter(|read| read.is_confirmed).map(|read| &read.view);
+            let seen = read.as_ref().and_then(|read| read.seen.clone());
             let approve = Approve {
                 id,
                 modification: chosen.unwrap_or_else(|| given.clone()),
                 note: self.note.clone(),
                 // --seen names an earlier state than the one just shown, so it is the stricter check.
-                seen: self.seen.map(|seq| Seen(seq.to_string())).or(seen.flatten()),
+                seen: self.seen.map(|seq| Seen(seq.to_string())).or(seen),
                 signature: signature.clone(),
             };
-            app.approve(approve, view.as_ref())
+            app.approve(approve, shown)
         })
     }
 

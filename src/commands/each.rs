@@ -12,17 +12,19 @@ use crate::error::{Failure, Kind};
 use crate::prompt::{Prompt, cancelled};
 use crate::protocol::{RequestView, Seen};
 
-/// What the user saw of a request before they said yes.
-pub struct ShownRequest {
+/// A request as it was read before the command.
+pub struct ReadRequest {
     pub view: RequestView,
     pub seen: Option<Seen>,
+    /// Whether the user saw it and said yes.
+    pub is_confirmed: bool,
 }
 
 /// The same command for each request, each in its own transaction.
 ///
 /// On a terminal each request is shown first, and `ask` returns the user's choice; None: no. If the command would be refused
 /// anyway (not `worth_asking`), it does not ask. `look` may add to what is shown, and returns the state that was shown. `act`
-/// does it, once the user has said yes; it gets what they chose and saw.
+/// does it, once the user has said yes; it gets what they chose, and the request as it was read.
 /// A request that ended with an earlier one of these is done. An ID that is given twice counts once.
 pub fn each<T>(
     app: &mut App,
@@ -30,7 +32,7 @@ pub fn each<T>(
     look: impl Fn(&App, &mut RequestView) -> Result<Option<Seen>, Failure>,
     worth_asking: impl Fn(&RequestView) -> bool,
     ask: impl Fn(&Prompt, &RequestView) -> Result<Option<T>, Failure>,
-    act: impl Fn(&mut App, RequestId, Option<T>, Option<ShownRequest>) -> Result<RequestView, Failure>,
+    act: impl Fn(&mut App, RequestId, Option<T>, Option<ReadRequest>) -> Result<RequestView, Failure>,
 ) -> Result<u8> {
     let many = ids.len() > 1;
     let ids = &distinct(ids);
@@ -50,17 +52,18 @@ pub fn each<T>(
             continue;
         }
         let done = (|| -> Result<(), Failure> {
-            let (mut chosen, mut shown) = (None, None);
+            let (mut chosen, mut request) = (None, None);
             if let Some(prompt) = &prompt {
                 let mut view = app.look_at(id)?;
                 let seen = look(app, &mut view)?;
-                if worth_asking(&view) {
+                let is_confirmed = worth_asking(&view);
+                if is_confirmed {
                     app.preview_request(&view);
                     chosen = Some(ask(prompt, &view)?.ok_or_else(cancelled)?);
                 }
-                shown = Some(ShownRequest { view, seen });
+                request = Some(ReadRequest { view, seen, is_confirmed });
             }
-            let view = act(app, id, chosen, shown)?;
+            let view = act(app, id, chosen, request)?;
             ended_with.extend(view.also_ended.iter().map(|also| (also.id, id)));
             app.print_submitted(&view, &[], false)
         })();

@@ -1,7 +1,5 @@
 //! `access outbox`: messages that wait to be sent, and those that failed.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
@@ -75,16 +73,9 @@ impl Run for OutboxArgs {
                 app.printer.print_or(&words, &serde_json::json!({ "discarded": count }))?;
             }
             None => {
-                // Those that wait for their next try. What comes later for the same receiver waits for them.
-                let mut failing: BTreeMap<(String, String), i64> = BTreeMap::new();
                 let (_, count) = app.rows(Outbox { dead: self.dead }, |list, view| {
                     let now = list.now();
-                    let receiver = (view.channel.to_string(), view.to.clone());
-                    let behind = failing.get(&receiver).copied();
-                    if view.attempts > 0 && view.due_at.is_some_and(|due| due > now) {
-                        failing.entry(receiver).or_insert(view.id);
-                    }
-                    list.row(&view, &QUEUED, || queued_row(&view, behind, now))
+                    list.row(&view, &QUEUED, || queued_row(&view, now))
                 })?;
                 if count == 0 {
                     app.printer.status(if self.dead { "Nothing was given up" } else { "No messages wait to be sent" });
@@ -109,14 +100,14 @@ const QUEUED: [Column; 7] = [
     Column("WHY", Fit::Wrap),
 ];
 
-fn queued_row(view: &QueuedView, behind: Option<i64>, now: Timestamp) -> Vec<Shown> {
+fn queued_row(view: &QueuedView, now: Timestamp) -> Vec<Shown> {
     let color = (view.attempts > 0).then_some(if view.dead { Color::Red } else { Color::Yellow });
     let event = match view.request {
         Some(request) => format!("{} {request}", view.event.as_str()),
         None => view.event.as_str().to_owned(),
     };
     let next = match view.due_at {
-        Some(due) if due <= now => behind.map_or_else(|| "due".to_owned(), |id| format!("after {id}")),
+        Some(due) if due <= now => view.after.map_or_else(|| "due".to_owned(), |id| format!("after {id}")),
         Some(due) => relative(due, now),
         None => "given up".to_owned(),
     };

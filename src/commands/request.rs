@@ -4,6 +4,8 @@ mod form;
 mod summary;
 mod wait;
 
+pub use wait::deadline;
+
 use anyhow::Result;
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;

@@ -17,7 +17,7 @@ use signal_hook::iterator::Signals;
 use super::Run;
 use super::app::App;
 use super::outage::Outage;
-use super::request::RequestArgs;
+use super::request::{RequestArgs, deadline};
 use crate::completion;
 use crate::domain::duration::{Duration, Length, brief};
 use crate::domain::entitlement::{Entitlement, longest};
@@ -87,6 +87,13 @@ impl Run for RunArgs {
             asked = Some(app.ask_and_wait(&resource, &self)?);
             access = app.access_to(&resource)?;
         }
+        if let Some(id) = access.as_ref().and_then(|access| access.request) {
+            let view = app.look_at(id)?;
+            // Access may have ended meanwhile.
+            if app.given(view, None).state != State::Active {
+                access = app.access_to(&resource)?;
+            }
+        }
         let Some(access) = access else {
             return Err(Failure::new(
                 Kind::Failure,
@@ -94,10 +101,6 @@ impl Run for RunArgs {
             )
             .into());
         };
-        if let Some(id) = access.request {
-            let view = app.look_at(id)?;
-            app.given(view);
-        }
         let ended = app.run_while(&self.command, &resource, access);
         if let (Some(id), true) = (asked, self.give_back) {
             app.give_back(id);
@@ -157,7 +160,7 @@ impl App {
             }
         };
         let id = view.id;
-        let view = if view.state == State::Pending { self.decided(view, args.timeout)? } else { view };
+        let view = if view.state == State::Pending { self.decided(view, deadline(args.timeout))? } else { view };
         match (view.state, view.grant) {
             (State::Active, _) => Ok(id),
             (State::Scheduled, Some(grant)) => {

@@ -41,7 +41,7 @@ impl Website {
             Some(_) | None => return usage("begins with https://"),
         };
         if parsed.query().is_some() || parsed.authority().is_none_or(|authority| authority.as_str().contains('@')) {
-            return usage("is not valid: it may have no user, password or query");
+            return usage("is not valid: leave out user, password and query");
         }
         let trusted = if encrypted { tls::trusted(ca_file)? } else { Vec::new() };
         let agent = http_client::open(&trusted, Some(LIMIT));

@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use ureq::Agent;
 
 use super::proxy::Proxies;
@@ -15,6 +14,7 @@ use super::{Blame, Outcome};
 use crate::config;
 use crate::error::{Failure, Kind};
 use crate::http_client;
+use crate::tls;
 
 /// A response.
 #[derive(Debug)]
@@ -70,24 +70,11 @@ pub struct HttpClient {
 
 /// The longest response body: 64 KiB.
 const LONGEST: u64 = 64 << 10;
-/// The longest file of certificates: 4 MiB.
-const LONGEST_PEM: u64 = 4 << 20;
 
 /// The trusted certificates: those in this file, or the system's.
 pub fn roots(ca_file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let Some(path) = ca_file else { return Ok(rustls_native_certs::load_native_certs().certs) };
-    let invalid = |why: String| Failure::new(Kind::Invalid, format!("{}: {why}", path.display()));
-    let pem = config::read_regular(path, LONGEST_PEM)?;
-    config::trusted(path).map_err(|why| {
-        invalid(format!("its certificates are not trusted: {why}"))
-            .hint("make sure that only you, or root, can change it")
-    })?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.content.as_slice()).collect();
-    let certificates = certificates.map_err(|_| invalid("it holds no certificates (PEM)".to_owned()))?;
-    if certificates.is_empty() {
-        return Err(invalid("it holds no certificates (PEM)".to_owned()));
-    }
-    Ok(certificates)
+    ca_file.map_or(Ok(()), config::trusted_certificates)?;
+    tls::trusted(ca_file)
 }
 
 /// Where `http://` is allowed.
@@ -216,7 +203,14 @@ fn fault(error: &ureq::Error) -> HttpFault {
         | ureq::Error::Tls(_)
         | ureq::Error::ConnectionFailed
         | ureq::Error::ConnectProxyFailed(_) => Blame::Elsewhere,
-        ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => Blame::Elsewhere,
+        ureq::Error::Io(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::ConnectionRefused | ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable
+            ) =>
+        {
+            Blame::Elsewhere
+        }
         _ => Blame::Unclear,
     };
     HttpFault { why: describe(error), blame }

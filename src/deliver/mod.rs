@@ -353,21 +353,25 @@ impl RouteThread {
         let mut route_failed = false;
         // After a failure nothing else goes to the same address in this run: messages arrive in order.
         let mut failed: Vec<Address> = Vec::new();
-        // A webhook did not take a message again and again. It is offered those that follow.
-        let mut doubtful = false;
+        // How many messages a webhook did not take since the last that it took, from one on that failed again and again. It is
+        // offered those that follow.
+        let mut doubts = 0;
         while let Ok((ticket, message)) = self.messages.recv() {
-            let left = self.deadline.saturating_duration_since(Instant::now());
             // Nothing is begun right before the deadline: cut off there, it would count as a failed attempt.
-            let no_time = left < self.timeout / 4 || self.over.load(Ordering::SeqCst);
+            let no_time = self.left() < self.timeout / 4 || self.over.load(Ordering::SeqCst);
             let outcome = if route_failed || no_time || failed.contains(&message.to) {
                 Outcome::NotTried { route_failed: route_failed || no_time }
             } else {
                 let (to, attempts) = (message.to.clone(), message.attempts);
-                let outcome = self.send(message);
-                if matches!(to, Address::Webhook(_)) && outcome.is_doubtful(if doubtful { PATIENCE } else { attempts })
+                // The first of them has all the time that a slow receiver may need. The others get less: a run has time for many.
+                let most = if doubts > 1 { self.timeout / 5 } else { self.timeout };
+                let outcome = self.send(message, most);
+                if matches!(to, Address::Webhook(_))
+                    && outcome.is_doubtful(if doubts > 0 { PATIENCE } else { attempts })
                 {
-                    doubtful = true;
+                    doubts += 1;
                 } else {
+                    doubts = 0;
                     route_failed |= outcome.stops_route();
                     if matches!(outcome, Outcome::Failed { .. } | Outcome::NotNow { .. }) {
                         failed.push(to);
@@ -383,23 +387,28 @@ impl RouteThread {
     }
 
     /// What a receiver does not take with what people wrote is offered to it without.
-    fn send(&mut self, mut message: Message) -> Outcome {
-        let outcome = self.transport.send(&message, self.patience());
+    fn send(&mut self, mut message: Message, most: Duration) -> Outcome {
+        let outcome = self.transport.send(&message, most.min(self.left()));
         let Some(blame @ (Blame::Unclear | Blame::Content)) = outcome.blame() else { return outcome };
         match message.body {
             Body::Notifications(only) if only.each.len() == 1 => {
                 message.body = Body::Notifications(Box::new(only.without_words()));
-                self.transport.send(&message, self.patience())
+                self.transport.send(&message, most.min(self.left()))
             }
-            // A server that is down would have to refuse each part, so it is divided at once only if it was refused.
-            Body::Notifications(_) if blame == Blame::Content || message.attempts >= PATIENCE => Outcome::Divide,
+            // A server that is down would have to refuse each part, so it is divided at once only if it was refused. A part that can't be
+            // tried in this run would leave no trace.
+            Body::Notifications(_)
+                if (blame == Blame::Content || message.attempts >= PATIENCE) && self.left() >= self.timeout =>
+            {
+                Outcome::Divide
+            }
             Body::Notifications(_) | Body::Checkpoint(_) | Body::Json(_) => outcome,
         }
     }
 
-    /// How long an answer may take.
-    fn patience(&self) -> Duration {
-        self.timeout.min(self.deadline.saturating_duration_since(Instant::now()))
+    /// The time until the end of the run.
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 }
 

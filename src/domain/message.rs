@@ -22,7 +22,7 @@ use super::time::Timestamp;
 /// One message to one address.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// The same at every attempt, and of no other message.
+    /// The same at every attempt, and of no other message to this address.
     pub id: String,
     pub to: Address,
     pub body: Body,

@@ -1,5 +1,6 @@
 //! What follows the log: who gets which entries, what is queued for them, and when a failed delivery is tried again.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,6 +9,7 @@ use super::contact::Email;
 use super::duration::Length;
 use super::name::Name;
 use super::notification::NotificationKind;
+use super::preference::Policy;
 use super::time::Timestamp;
 use super::{Malformed, read_by_parsing};
 use crate::domain::terms::RequestId;
@@ -51,6 +53,23 @@ pub struct Delivery {
     pub error: Option<String>,
     /// Given up: only `outbox retry` sends it.
     pub dead: bool,
+}
+
+/// For each subscriber, or member on a channel, the first delivery that failed and waits for its next attempt.
+pub type Blocked = BTreeMap<(Subscriber, Option<Name>), i64>;
+
+impl Delivery {
+    /// Whether nobody can put it off. Then it waits behind no other.
+    pub fn is_urgent(&self, policy: &Policy) -> bool {
+        matches!(self.topic, Topic::Notification(kind) if policy.is_mandatory(kind))
+    }
+
+    /// The delivery that has to be tried again before this one.
+    pub fn waits_for(&self, blocked: &Blocked, policy: &Policy) -> Option<i64> {
+        let member = self.notification.as_ref().map(|(_, member)| member.clone());
+        let first = blocked.get(&(self.subscriber.clone(), member)).copied();
+        first.filter(|first| *first < self.id && !self.is_urgent(policy))
+    }
 }
 
 const WAITS: [i64; 5] = [60, 5 * 60, 30 * 60, 2 * 3600, 12 * 3600];

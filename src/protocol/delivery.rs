@@ -46,6 +46,8 @@ pub struct QueuedView {
     pub at: Timestamp,
     pub attempts: u32,
     pub due_at: Option<Timestamp>,
+    /// The message to the same receiver that failed, and has to be tried again before this one.
+    pub after: Option<i64>,
     pub dead: bool,
     pub error: Option<String>,
 }

@@ -131,7 +131,7 @@ fn parse(line: &str) -> Result<ConnectorAnswer, String> {
         ConnectorAnswer::Later(why) => ConnectorAnswer::Later(one_line(&why)),
         ConnectorAnswer::Failed(why) => ConnectorAnswer::Failed(one_line(&why)),
         ConnectorAnswer::Done { note, was_there } => {
-            ConnectorAnswer::Done { note: note.map(|note| one_line(&note)), was_there }
+            ConnectorAnswer::Done { note: note.map(|note| one_line(&note)).filter(|note| !note.is_empty()), was_there }
         }
         ConnectorAnswer::Holds(_) => return Err("holds is not a list".to_owned()),
     })

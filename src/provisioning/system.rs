@@ -207,7 +207,9 @@ impl SystemRun<'_> {
                 Ok(ConnectorAnswer::Done { note, .. }) => note.as_ref(),
                 _ => None,
             };
-            notes.extend(note.map(|note| (act.holding.clone(), note.clone())));
+            if act.kind == ActKind::Revoke {
+                notes.extend(note.map(|note| (act.holding.clone(), note.clone())));
+            }
             // What was taken back to be safe was not there.
             if act.was_found || act.kind == ActKind::Grant || done.is_err() {
                 self.show(ReconcileView::of_act(act, done.as_ref().err().cloned(), note.cloned()));

@@ -24,8 +24,7 @@ use crate::error::{Failure, Kind};
 use crate::protocol::{Checkpoint, KeyView};
 use crate::store::{Error, Read, Write};
 
-use prove::size_of_kept;
-pub use prove::{AuditConsistency, AuditProve};
+pub use prove::{AuditConsistency, AuditProve, CompareCheckpoint};
 
 const TAKE: &str = "take a checkpoint of the audit log";
 const ROTATE: &str = "the owner makes another one with `access audit key --rotate`";
@@ -70,12 +69,10 @@ pub fn unsigned(read: &Read<'_>, at: Timestamp) -> Result<Checkpoint, Error> {
     Ok(Checkpoint { team: read.team_name()?, seq: head.seq, head: audit::hex(&head.hash), at, note: None })
 }
 
-/// Records a checkpoint if the last one is older than this. Returns the one to keep.
+/// Records a checkpoint if the last one is older than this. Returns the last one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TakeCheckpoint {
     pub every: Length,
-    /// The one that is kept now. It has to be of the beginning of this log.
-    pub kept: Option<String>,
 }
 
 impl Call for TakeCheckpoint {
@@ -86,7 +83,7 @@ impl Call for TakeCheckpoint {
     type Reply = Option<String>;
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Option<String>, Failure> {
-        let TakeCheckpoint { every, kept } = self;
+        let every = self.every;
         let is_due = |read: &Read<'_>| -> Result<bool, Failure> {
             let (last, now) = (read.last_checkpoint()?, service.now(read)?);
             // A last one in the future was taken before the clock was set back.
@@ -116,25 +113,7 @@ impl Call for TakeCheckpoint {
             })?;
             service.settle_key()?;
         }
-        let to_keep = service.store.read(|read| -> Result<Option<String>, Problem> {
-            let last = read.last_checkpoint()?.and_then(|entry| match entry.event {
-                Event::CheckpointTaken { note } => Some(note),
-                _ => None,
-            });
-            let (Some(kept), Some(last)) = (kept, &last) else { return Ok(last.map(|note| note.to_string())) };
-            let last_note = last.to_string();
-            if kept == last_note {
-                return Ok(Some(kept));
-            }
-            let size = size_of_kept(read, &kept)?;
-            // Somebody took one later, by hand.
-            let is_later = TreeHead::of(last).is_ok_and(|last| last.size < size);
-            Ok(Some(if is_later { kept } else { last_note }))
-        });
-        to_keep.map_err(|problem| match problem {
-            Problem::Failure(failure) => failure,
-            Problem::Refusal(refusal) => refusal.into(),
-        })
+        service.store.read(|read| Ok(last_note(read)?.map(|note| note.to_string())))
     }
 }
 
@@ -369,6 +348,14 @@ impl RecordedKeys {
         let ours = |key: &&RecordedKey| key.entry.host.as_deref() == host.as_deref() && key.replaced_by.is_none();
         Ok(self.0.iter().rev().find(ours))
     }
+}
+
+/// The checkpoint that was recorded last.
+fn last_note(read: &Read<'_>) -> Result<Option<Note>, Error> {
+    Ok(read.last_checkpoint()?.and_then(|entry| match entry.event {
+        Event::CheckpointTaken { note } => Some(note),
+        _ => None,
+    }))
 }
 
 /// Signs the tree of all entries. Gives the roots of these ranges of it too.

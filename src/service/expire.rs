@@ -89,7 +89,11 @@ fn not_recorded(service: &Service<'_>, failure: Failure) -> Failure {
         return failure;
     }
     let message = format!("{}; not recorded: {}", failure.message, each.join(", "));
-    Failure { message, ..failure }.hint("access ends by the clock all the same; the next run records it")
+    let recorded = match failure.kind {
+        Kind::Refused => "a host that may decide records it",
+        _ => "the next run records it",
+    };
+    Failure { message, ..failure }.hint(format!("access ends by the clock all the same; {recorded}"))
 }
 
 fn run(service: &Service<'_>) -> Result<ExpireView, Failure> {

@@ -69,7 +69,7 @@ macro_rules! calls {
             backup: Backup;
             certificates: IssueCertificate, RevokedCertificates;
             check: Check;
-            checkpoint: AuditCheckpoint, AuditConsistency, AuditProve, CheckpointKeys, RotateCheckpointKey, TakeCheckpoint;
+            checkpoint: AuditCheckpoint, AuditConsistency, AuditProve, CheckpointKeys, CompareCheckpoint, RotateCheckpointKey, TakeCheckpoint;
             clock: AcceptClock;
             completion: Complete;
             deliver: Deliver;

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Callers, Never, Rows, Service};
+use crate::domain::preference::Policy;
 use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal};
 use crate::domain::request::authorize;
-use crate::domain::subscriber::{Delivery, Subscriber};
+use crate::domain::subscriber::{Blocked, Delivery, Subscriber};
 use crate::error::Failure;
 use crate::protocol::QueuedView;
 use crate::store::{Error, Write};
@@ -36,19 +37,20 @@ impl Call for Outbox {
         service.store.take_outstanding_if_reachable()?;
         let mut after = 0;
         loop {
-            let page = service
-                .store
-                .read(|read| -> Result<Vec<Delivery>, Failure> { Ok(read.outbox_after(after, dead, PAGE)?) })?;
+            let page = service.store.read(|read| -> Result<Vec<QueuedView>, Failure> {
+                let (blocked, policy) = (read.outbox_blocked(service.now(read)?)?, read.policy()?);
+                let page = read.outbox_after(after, dead, PAGE)?;
+                Ok(page.into_iter().map(|delivery| view(delivery, &blocked, &policy)).collect())
+            })?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.id;
-            for row in page {
-                rows(view(row))?;
-            }
+            page.into_iter().try_for_each(&mut *rows)?;
         }
     }
 }
 
-fn view(delivery: Delivery) -> QueuedView {
+fn view(delivery: Delivery, blocked: &Blocked, policy: &Policy) -> QueuedView {
+    let after = delivery.waits_for(blocked, policy).filter(|_| !delivery.dead);
     let to = match (&delivery.subscriber, delivery.notification) {
         (Subscriber::Members(_), Some((_, member))) => member.to_string(),
         (Subscriber::Members(_), None) => "nobody".to_owned(),
@@ -65,6 +67,7 @@ fn view(delivery: Delivery) -> QueuedView {
         at: delivery.at,
         attempts: delivery.attempts,
         due_at: (!delivery.dead).then_some(delivery.due_at),
+        after,
         dead: delivery.dead,
         error: delivery.error,
     }

@@ -15,7 +15,7 @@ use crate::domain::member::Member;
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
 use crate::domain::preference::{Policy, Preference};
-use crate::domain::subscriber::{Delivery, Subscriber, Topic};
+use crate::domain::subscriber::{Blocked, Delivery, Subscriber, Topic};
 use crate::domain::terms::RequestId;
 use crate::domain::text::joined;
 use crate::domain::time::Timestamp;
@@ -115,7 +115,7 @@ impl Read<'_> {
 
     /// The subscribers (and members) for which a failed delivery waits for its next attempt, and the first of these: later ones
     /// wait behind it.
-    pub fn outbox_blocked(&self, now: Timestamp) -> Result<BTreeMap<(Subscriber, Option<Name>), i64>, Error> {
+    pub fn outbox_blocked(&self, now: Timestamp) -> Result<Blocked, Error> {
         let sql =
             "SELECT o.subscriber, n.member, min(o.id) FROM outbox o LEFT JOIN notification n ON n.id = o.notification
              WHERE o.attempts > 0 AND NOT o.dead AND NOT o.passed AND o.due_at > ?1 GROUP BY 1, 2";
@@ -320,7 +320,7 @@ impl Write<'_> {
 
     /// Makes this delivery due with all its attempts, or all that were given up. Returns how many.
     pub fn outbox_retry(&self, id: Option<i64>) -> Result<u64, Error> {
-        let sql = "UPDATE outbox SET attempts = 0, dead = 0, due_at = 0 WHERE CASE WHEN ?1 IS NULL THEN dead ELSE id = ?1 END";
+        let sql = "UPDATE outbox SET attempts = 0, dead = 0, passed = 0, due_at = 0 WHERE CASE WHEN ?1 IS NULL THEN dead ELSE id = ?1 END";
         Ok(self.conn().prepare_cached(sql)?.execute([id])? as u64)
     }
 }

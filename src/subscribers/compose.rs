@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
+use super::settle::Batch;
 use super::zones::Zones;
 use crate::domain::catalog::{CatalogItem, Environment};
 use crate::domain::channel::Address;
@@ -27,14 +28,9 @@ use crate::protocol::EntryView;
 use crate::service::{PolicyContext, emergency};
 use crate::store::{Error, Read};
 
-pub fn compose(
-    read: &Read<'_>,
-    zones: &Zones,
-    address: &Address,
-    deliveries: &[Delivery],
-    now: Timestamp,
-) -> Result<Message, Failure> {
-    let attempts = deliveries.iter().map(|delivery| delivery.attempts).max().unwrap_or(0);
+pub fn compose(read: &Read<'_>, zones: &Zones, batch: &Batch, now: Timestamp) -> Result<Message, Failure> {
+    let Batch { deliveries, address } = batch;
+    let attempts = batch.attempts();
     let message = |id, body| Message { id, to: address.clone(), body, sent_at: now, attempts };
     let zone = zone_of(read, deliveries)?;
     let times = |time: Timestamp| match address {

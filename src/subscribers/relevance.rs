@@ -10,6 +10,7 @@ use crate::domain::notification::NotificationKind;
 use crate::domain::request::Request;
 use crate::domain::request::authorize::needs_auditor;
 use crate::domain::subscriber::{Delivery, Subscriber, Topic};
+use crate::domain::team::change::Change;
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::service::{PolicyContext, access_continues, sees};
@@ -58,7 +59,8 @@ impl Relevance {
     }
 
     /// Whether what is about no request is still for this member: what only those who see everything are notified of, as they
-    /// may not any more. That access could not be given is also for whose it is.
+    /// may not any more. What is about this member stays theirs: that they are no admin any more, or that their access could not be
+    /// given.
     fn concerns(
         &self,
         read: &Read<'_>,
@@ -67,16 +69,19 @@ impl Relevance {
         member: &Name,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        match kind {
-            NotificationKind::TeamChanged | NotificationKind::RevokeFailed | NotificationKind::DriftFound => {}
-            NotificationKind::ProvisioningFailed => {
-                if let Event::ProvisioningFailed(failed) = read.entry(seq)?.event
-                    && failed.provision.member.as_ref() == Some(member)
-                {
-                    return Ok(true);
+        let is_about_them = match kind {
+            NotificationKind::RevokeFailed | NotificationKind::DriftFound => false,
+            NotificationKind::TeamChanged | NotificationKind::ProvisioningFailed => match read.entry(seq)?.event {
+                Event::TeamApplied { changes } => {
+                    changes.iter().any(|change| matches!(change, Change::Member(name, _) if name == member))
                 }
-            }
+                Event::ProvisioningFailed(failed) => failed.provision.member.as_ref() == Some(member),
+                _ => false,
+            },
             _ => return Ok(true),
+        };
+        if is_about_them {
+            return Ok(true);
         }
         let person = self.policy.principal(read, member)?;
         Ok(person.is_some_and(|person| needs_auditor(&person, "read this", now).is_ok()))

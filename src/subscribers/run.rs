@@ -207,9 +207,9 @@ impl<'r> Sending<'r> {
             while on_route.len() < IN_FLIGHT {
                 let Some(batch) = queue.pop_front() else { break };
                 let Some(batch) = still_relevant(feed, batch)? else { continue };
-                let message = feed.store.read(|read| -> Result<Message, Failure> {
-                    compose(read, zones, &batch.address, &batch.deliveries, feed.now(read)?)
-                });
+                let message = feed
+                    .store
+                    .read(|read| -> Result<Message, Failure> { compose(read, zones, &batch, feed.now(read)?) });
                 self.tickets += 1;
                 on_route.push_back(self.tickets);
                 self.in_flight.insert(self.tickets, batch);
@@ -341,11 +341,13 @@ fn mark(
             tally.delivered += deliveries.len() as u64;
         }
         Outcome::Failed { why, route_failed, .. } => {
+            // What went out together is due together again.
+            let first = deliveries.first().map_or(0, |delivery| delivery.id);
             for delivery in deliveries {
-                let mut next = retry_after(delivery.attempts + 1, delivery.id);
+                let mut next = retry_after(delivery.attempts + 1, first);
                 if *route_failed && now.since(delivery.at) < STALE {
                     // A server that is down is not the message's fault: it is tried for a week.
-                    next = next.or(retry_after(LAST_ATTEMPT, delivery.id));
+                    next = next.or(retry_after(LAST_ATTEMPT, first));
                 }
                 let next = next.map(|wait| now.plus(wait));
                 write.outbox_failed(delivery.id, why, next)?;

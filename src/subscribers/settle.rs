@@ -70,9 +70,7 @@ impl Settling<'_> {
         let mut digests: HashMap<(Subscriber, Name, Timestamp), usize> = HashMap::new();
         let mut dropped = Vec::new();
         for delivery in due {
-            let member = delivery.notification.as_ref().map(|(_, member)| member.clone());
-            let first = blocked.get(&(delivery.subscriber.clone(), member));
-            let is_blocked = first.is_some_and(|first| *first < delivery.id) && !self.is_urgent(&delivery);
+            let is_blocked = delivery.waits_for(&blocked, self.policy).is_some();
             let address = match self.fate(&delivery, is_blocked)? {
                 Fate::Send(address) => address,
                 Fate::Gather(address, member, due) => {
@@ -101,15 +99,12 @@ impl Settling<'_> {
         let tried = batches.iter().filter(|batch| batch.attempts() > 0).map(|batch| batch.address.route());
         let failing: BTreeSet<Route> = blocked.keys().map(|(subscriber, _)| subscriber.route()).chain(tried).collect();
         let goes_first = |batch: &Batch| {
-            failing.contains(&batch.address.route()) && batch.deliveries.iter().all(|delivery| self.is_urgent(delivery))
+            failing.contains(&batch.address.route())
+                && batch.deliveries.iter().all(|delivery| delivery.is_urgent(self.policy))
         };
         let (mut first, rest): (Vec<Batch>, Vec<Batch>) = batches.into_iter().partition(goes_first);
         first.extend(rest);
         Ok(first)
-    }
-
-    fn is_urgent(&self, delivery: &Delivery) -> bool {
-        matches!(delivery.topic, Topic::Notification(kind) if self.policy.is_mandatory(kind))
     }
 
     fn fate(&self, delivery: &Delivery, is_blocked: bool) -> Result<Fate, Error> {

@@ -288,3 +288,19 @@ fn nothing_is_sent_by_a_file_that_others_can_change() {
     world.run("root", &["deliver"]).ok();
     assert_eq!(web.bodies("/hook").len(), 1);
 }
+
+#[test]
+fn no_shared_log_is_reached_by_files_that_others_can_change() {
+    let world = World::empty();
+    let [ca, ..] = certificate(&world, "IP:127.0.0.1");
+    configure(&world, &format!("[log]\nurl = \"postgresql://h1@127.0.0.1:1/acme\"\nca_file = \"{ca}\"\n"));
+    let config = world.folder().join(".config/access/config.toml");
+    let mode = |path: &Path, mode: u32| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    for (path, why) in [(&config, "[log] in"), (&Path::new(&ca).to_owned(), "its certificates are not trusted")] {
+        mode(path, 0o622);
+        let ran = world.run("root", &["log", "join"]).exits(69);
+        assert!(ran.err.contains(why) && ran.err.contains("can be written by others"), "{}", ran.err);
+        mode(path, 0o644);
+    }
+    assert!(!world.run("root", &["log", "join"]).exits(69).err.contains("by others"));
+}

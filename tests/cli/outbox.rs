@@ -1,6 +1,6 @@
 //! `outbox`: what waits, what was given up, and getting rid of it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{TEAM, World, shows};
 use crate::post::{Server, configure, fresh, smtp};
@@ -73,9 +73,15 @@ fn what_waits_behind_a_message_that_failed_says_so_and_how_to_retry_that() {
     let shown = world.run("root", &["outbox"]).ok().out;
     let count = |text: &str| shown.lines().filter(|line| line.contains(text)).count();
     assert_eq!((count(&format!(" after {first}")), count(" due")), (1, 4), "{shown}");
+    let waits = |row: &Value| row["after"].as_i64() == first.parse().ok();
+    assert_eq!(world.json("root", &["outbox"]).as_array().unwrap().iter().filter(|row| waits(row)).count(), 1);
+    // Not if later ones were taken already.
+    world.rows(&format!("UPDATE outbox SET passed = 1 WHERE id = {first}"));
+    assert!(!world.run("root", &["outbox"]).ok().out.contains(" after "));
     let ran = world.run("root", &["outbox", "retry"]).ok().says("0 messages are due again");
     assert!(ran.err.contains("`access outbox retry ID`"), "{ran:?}");
     world.run("root", &["outbox", "retry", &first]).ok().says("1 message is due again");
+    assert_eq!(world.rows("SELECT count(*) FROM outbox WHERE passed"), ["0"]);
 }
 
 #[test]

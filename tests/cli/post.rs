@@ -125,7 +125,10 @@ pub fn private(world: &World, name: &str, text: &str) -> String {
 pub fn configure(world: &World, text: &str) {
     let folder = world.folder().join(".config/access");
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("config.toml"), text).unwrap();
+    let file = folder.join("config.toml");
+    fs::write(&file, text).unwrap();
+    // What others can write is not used.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 pub fn smtp(port: u16) -> String {

@@ -130,11 +130,15 @@ fn what_slack_refuses_for_its_text_comes_without_it() {
 
 /// A webhook for everything, that is at the end of the log.
 fn hooked() -> (World, Server) {
+    hooked_for("20s", "5s")
+}
+
+fn hooked_for(deadline: &str, timeout: &str) -> (World, Server) {
     let world = fresh(&format!("{TEAM}{NIGHT}"));
     let web = Server::web(&world);
     let url = format!("http://127.0.0.1:{}/hook", web.port);
     let hook = webhook(&world, "siem", &url, "\"request.submitted\", \"access.emergency\", \"audit\"");
-    configure(&world, &[hook, hurry("20s", "5s")].concat());
+    configure(&world, &[hook, hurry(deadline, timeout)].concat());
     world.rows("INSERT INTO subscriber SELECT 'webhook:siem', last_seq FROM team");
     (world, web)
 }
@@ -190,6 +194,54 @@ fn a_message_that_a_webhook_refuses_holds_back_the_others_for_minutes_only() {
         shows(&world.json("root", &["deliver"]), &json!({ "delivered": 6, "failed": 0 }));
         world.run("olivia", &["audit", "verify"]).ok();
     }
+}
+
+/// Each costs the time that an answer may take, and a run has time for six of them.
+#[test]
+fn messages_at_which_a_webhook_hangs_hold_back_the_others_for_minutes_only() {
+    let (world, web) = hooked_for("6s", "1s");
+    rule(&world, &json!({ "if": "POISON", "fault": "hang" }));
+    for login in ["bob", "carol", "dave", "grace", "heidi"] {
+        poison(&world, login);
+    }
+    ask(&world, "frank", &["--reason", "work"]);
+    for wait in ["1s", "72s", "6m"] {
+        assert_eq!(taken(&web, has_poison), []);
+        world.pass(wait);
+        world.run("root", &["deliver"]).exits(1);
+    }
+    let taken = taken(&web, has_poison);
+    assert_eq!(taken.len(), 2, "{taken:?}");
+    assert_eq!(world.rows("SELECT count(*) FROM outbox WHERE passed"), ["10"], "{taken:?}");
+}
+
+#[test]
+fn a_digest_that_failed_comes_as_one_message_again() {
+    let world = fresh(&TEAM.replace("slack = \"U0ALICE\"", ""));
+    world.run("alice", &["notify", "set", "all", "--digest", "hourly"]).ok();
+    let logins = ["bob", "carol", "dave", "frank", "grace", "heidi"];
+    let each =
+        logins.iter().flat_map(|login| ["orders-db", "billing-db"].map(|target| (login, format!("target:{target}"))));
+    for (login, target) in each {
+        world.run(login, &["request", &target, "--reason", "work"]).ok();
+    }
+    configure(&world, &smtp(1));
+    for wait in ["1h", "72s", "6m"] {
+        world.pass(wait);
+        world.run("root", &["deliver"]).exits(1);
+    }
+    let mail = Server::mail(&world, &[]);
+    configure(&world, &smtp(mail.port));
+    world.pass("30m");
+    for _ in 0..40 {
+        if to_alice(&mail).is_empty() {
+            world.pass("10s");
+            world.run("root", &["deliver"]).ok();
+        }
+    }
+    assert_eq!(subjects(&mail).len(), 1, "{:?}", subjects(&mail));
+    let digest = parts(&to_alice(&mail)[0]).0;
+    assert_eq!(digest.matches("Why:         work").count(), 12, "{digest}");
 }
 
 #[test]

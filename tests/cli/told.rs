@@ -332,8 +332,13 @@ fn who_is_no_admin_any_more_is_sent_nothing_that_only_admins_see() {
     let id = ask(&world, "bob", &["--reason", "work"]);
     world.run("root", &["expire"]).ok();
     world.run("olivia", &["approve", &id, "--note", "SECRET note"]).ok();
-    world.apply("olivia", &team.replace("[members.carol]\n", "[members.carol]\ntimezone = \"Europe/Paris\"\n")).ok();
-    world.apply("olivia", &team.replace("[members.erin]\nrole = \"admin\"", "[members.erin]\nrole = \"member\"")).ok();
+    let in_zone = |zone: &str| team.replace("[members.carol]\n", &format!("[members.carol]\ntimezone = \"{zone}\"\n"));
+    let without_erin =
+        |team: &str| team.replace("[members.erin]\nrole = \"admin\"", "[members.erin]\nrole = \"member\"");
+    for file in [in_zone("Europe/Paris"), without_erin(&in_zone("Europe/Paris")), without_erin(&in_zone("Europe/Rome"))]
+    {
+        world.apply("olivia", &file).ok();
+    }
     world.run("erin", &["show", &id]).exits(4);
     let own = ask(&world, "erin", &["--reason", "my own"]);
     world.run("olivia", &["approve", &own]).ok();
@@ -346,7 +351,9 @@ fn who_is_no_admin_any_more_is_sent_nothing_that_only_admins_see() {
     let (erin, alice) = (text("erin"), text("alice"));
     assert!(alice.contains("SECRET note") && alice.contains("changed the team"), "{alice}");
     assert!(erin.contains("work") && erin.contains("my own"), "{erin}");
-    assert!(!erin.contains("SECRET") && !erin.contains("changed the team"), "{erin}");
+    assert!(!erin.contains("SECRET") && !erin.contains("Europe"), "{erin}");
+    // But an owner can't make somebody no admin without their notice.
+    assert_eq!(erin.matches("changed the team").count(), 1, "{erin}");
 }
 
 #[test]

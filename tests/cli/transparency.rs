@@ -361,11 +361,33 @@ fn expire_takes_checkpoints_at_a_rhythm_and_keeps_the_last_in_a_file() {
         std::fs::write(&kept, other).unwrap();
         let ran = world.run("olivia", &["expire"]).exits(1);
         assert!(ran.err.contains("is kept as it is"), "{}", ran.err);
+        assert!(!ran.err.contains(".key"), "{}", ran.err);
         world.run("alice", &["audit", "checkpoint", "--to", kept.to_str().unwrap()]).fails(5, "is kept as it is");
         assert_eq!(std::fs::read_to_string(&kept).unwrap(), other);
     }
+    // A file that is damaged keeps no checkpoint from being taken.
+    world.pass("1d");
+    let ran = world.run("olivia", &["expire"]).exits(1);
+    assert!(ran.err.contains("is kept as it is"), "{}", ran.err);
+    assert_eq!(taken(), 3);
+    std::fs::remove_file(&kept).unwrap();
+    world.run("olivia", &["expire"]).ok();
+    // A later one, taken by hand, stays until the next.
+    world.run("alice", &["audit", "checkpoint", "--to", kept.to_str().unwrap()]).ok();
+    let by_hand = std::fs::read_to_string(&kept).unwrap();
+    world.run("olivia", &["expire"]).ok();
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), by_hand);
+    world.run("bob", &["request", "target:billing-db", "--reason", "x"]).ok();
+    world.pass("1d");
+    world.run("olivia", &["expire"]).ok();
+    assert_ne!(std::fs::read_to_string(&kept).unwrap(), by_hand);
     world.run("alice", &["audit", "checkpoint", "--to", first.to_str().unwrap()]).ok();
     assert!(verified(&[&key], "export", &[&raw(&world), &first]).is_some());
+    // The key is not the file's fault.
+    std::fs::rename(world.folder().join("access.db.key"), world.folder().join("away")).unwrap();
+    world.pass("1d");
+    let ran = world.run("olivia", &["expire"]).exits(1);
+    assert!(ran.err.contains("access.db.key is missing") && !ran.err.contains("as it is"), "{}", ran.err);
 }
 
 #[test]

@@ -42,6 +42,7 @@ access to dn.base="cn=payroll,dc=example,dc=com" by group.exact="cn=orders,ou=gr
 access to dn.base="cn=hidden,ou=groups,dc=example,dc=com" by * none
 access to dn.base="cn=sealed,ou=groups,dc=example,dc=com" attrs=member by dn.exact="cn=access,dc=example,dc=com" none by * none
 access to dn.subtree="ou=closed,dc=example,dc=com" by * none
+access to dn.base="uid=Mia,ou=people,dc=example,dc=com" by dn.exact="cn=access,dc=example,dc=com" disclose by * read
 access to dn.subtree="ou=grants,dc=example,dc=com" attrs=entryTtl by dn.exact="cn=access,dc=example,dc=com" manage by * read
 access to dn.subtree="ou=grants,dc=example,dc=com" by dn.exact="cn=access,dc=example,dc=com" write by dn.exact="cn=reader,dc=example,dc=com" write by users read
 access to dn.subtree="ou=groups,dc=example,dc=com" by dn.exact="cn=access,dc=example,dc=com" write by users read

@@ -81,6 +81,21 @@ fn a_login_in_another_case_is_another_person() {
     assert!(!directory.can_read("bob"));
 }
 
+/// It has the access all the same.
+#[test]
+fn a_person_whose_entry_can_not_be_read_hides_nothing() {
+    let directory = Directory::start();
+    let connector = directory.connector();
+    let mia = "uid=Mia,ou=people,dc=example,dc=com";
+    directory.modify(&format!("dn: {mia}\nchangetype: add\nobjectClass: inetOrgPerson\ncn: x\nsn: x\n"));
+    directory.modify(&format!("dn: {ORDERS}\nchangetype: modify\nadd: member\nmember: {mia}\n"));
+    assert_says(&connector.one(grant("Mia")), "failed", "insufficientAccessRights");
+    assert_done(&connector.one(grant("bob")));
+    assert_eq!(holders(&connector.one(list("group", &[ORDERS]))), ["Mia", "bob"]);
+    assert_done(&connector.one(revoke("Mia")));
+    assert_eq!(holders(&connector.one(list("group", &[ORDERS]))), ["bob"]);
+}
+
 #[test]
 fn logins_and_groups_that_are_not_there() {
     let directory = Directory::start();

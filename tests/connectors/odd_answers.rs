@@ -61,6 +61,28 @@ fn refused(status: u16) -> Vec<u8> {
 }
 
 #[test]
+fn a_service_may_refuse_a_name_in_the_place_of_an_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusing: [Odd; 6] = [
+        |line| line.contains(" /Groups/alpha").then(|| refused(400)),
+        |line| line.contains(" /Groups/alpha").then(|| refused(405)),
+        |line| line.contains(" /Groups/alpha").then(|| refused(410)),
+        |line| line.contains(" /Groups/alpha").then(|| refused(422)),
+        |line| line.contains(" /Groups/alpha").then(|| refused(501)),
+        // It may be an id, which the name of another group must not replace.
+        |line| line.contains(" /Groups/alpha").then(|| refused(503)),
+    ];
+    for (number, odd) in refusing.into_iter().enumerate() {
+        let connector = scim(service(odd), folder.path());
+        let listed = connector.one(list("group", &["alpha"]));
+        match number {
+            0..5 => assert_eq!(holders(&listed), ["bob"], "{number}"),
+            _ => assert_says(&listed, "later", "503"),
+        }
+    }
+}
+
+#[test]
 fn an_error_with_the_status_200_is_no_empty_group_and_no_change() {
     let folder = tempfile::tempdir().unwrap();
     let errors: [Odd; 3] = [

@@ -60,6 +60,16 @@ fn sessions_that_may_not_be_ended_are_a_failure() {
     assert_says(&answer, "failed", "the sessions of bob can't be ended");
     // The role is taken back all the same.
     assert!(!cluster.can_set_role("bob", "orders_rw"));
+
+    // So is a login that the connector made.
+    cluster.sql("postgres", "ALTER ROLE access CREATEROLE");
+    let connector = connector.and(&["--create-logins"]);
+    assert_done(&connector.one(grant("erin")));
+    let mut session = cluster.session("erin");
+    assert_eq!(session.ask("SELECT 1").as_deref(), Some("1"));
+    assert_says(&connector.one(revoke_and_end("erin")), "failed", "the sessions of erin can't be ended");
+    let ended = "SELECT rolvaliduntil <= now() FROM pg_roles WHERE rolname = 'erin'";
+    assert_eq!(cluster.sql("postgres", ended), "t");
 }
 
 #[test]
@@ -78,7 +88,11 @@ fn a_session_that_is_still_starting_is_ended_too() {
             other.ask("SELECT count(*) FROM pg_locks WHERE NOT granted").as_deref() == Some("1")
         });
         // One that has started ends all the same.
-        assert_says(&running.one(&revoke_and_end("bob")), "later", "1 sessions are still starting");
+        assert_says(
+            &running.one(&revoke_and_end("bob")),
+            "later",
+            "sessions that are still starting, and may be of bob: 1",
+        );
         assert_eq!(open.ask("SELECT current_user"), None);
 
         let answer = std::thread::scope(|scope| {

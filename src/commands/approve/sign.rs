@@ -26,7 +26,7 @@ pub(super) fn read(file: &Path) -> Result<SshSignature> {
 }
 
 impl App {
-    /// Approves, with a signature if a rule demands it. `shown`: what the user saw of the request.
+    /// Approves, with a signature if a rule demands it. `shown`: what the user saw of the request before they said yes.
     pub(super) fn approve(&mut self, approve: Approve, shown: Option<&RequestView>) -> Result<RequestView, Failure> {
         let to_sign = match self.backend()?.answer(approve.clone())? {
             ApproveAnswer::Approved(view) => return Ok(*view),
@@ -49,25 +49,19 @@ impl App {
         to_sign: &ToSignView,
         shown: Option<&RequestView>,
     ) -> Result<SshSignature, Failure> {
-        let Approve { id, modification, note, .. } = approve;
-        // What the server answers is not trusted: what is signed is what the user asked for, and what they saw.
-        if !to_sign.terms.are_meant(*id, modification, note.as_ref())
-            || shown.is_some_and(|view| !is_as_shown(&to_sign.terms, view, modification))
-        {
-            let message =
-                format!("the terms to sign are not those of this approval of request {id}; nothing was signed");
-            return Err(Failure::new(Kind::Internal, message));
-        }
+        let id = approve.id;
+        may_be_signed(approve, &to_sign.terms, shown, self.prompt.is_some())
+            .map_err(|why| Failure::new(Kind::Internal, format!("{why} of request {id}; nothing was signed")))?;
         if self.backend()?.is_over_ssh() {
             let message =
                 format!("an approval of request {id} has to be signed where your key is; --signature is missing");
-            return Err(sign_elsewhere(*id, Failure::new(Kind::Usage, message)));
+            return Err(sign_elsewhere(id, Failure::new(Kind::Usage, message)));
         }
-        let key = KeyFile::find(&to_sign.keys).map_err(|why| sign_elsewhere(*id, why))?;
+        let key = KeyFile::find(&to_sign.keys).map_err(|why| sign_elsewhere(id, why))?;
         let text = to_sign.terms.to_string();
         self.printer.status("You sign:");
         self.printer.preview(|sheet| text.lines().for_each(|line| sheet.line(line)));
-        key.sign(NAMESPACE, &text).map_err(|why| sign_elsewhere(*id, why))
+        key.sign(NAMESPACE, &text).map_err(|why| sign_elsewhere(id, why))
     }
 
     /// Prints the text that somebody signs who approves with these changes.
@@ -85,6 +79,23 @@ impl App {
         }
         Ok(0)
     }
+}
+
+/// What the server answers is not trusted: what is signed is what the user asked for and, where they can be asked, what they saw and
+/// said yes to.
+fn may_be_signed(
+    approve: &Approve,
+    terms: &ApprovalTerms,
+    shown: Option<&RequestView>,
+    can_be_asked: bool,
+) -> Result<(), &'static str> {
+    let Approve { id, modification, note, .. } = approve;
+    if shown.is_none() && can_be_asked {
+        return Err("nobody confirmed this approval");
+    }
+    let is_shown = shown.is_none_or(|view| is_as_shown(terms, view, modification));
+    let is_meant = terms.are_meant(*id, modification, note.as_ref());
+    if is_shown && is_meant { Ok(()) } else { Err("the terms to sign are not those of this approval") }
 }
 
 /// Whether these are the terms of a request that was shown, with these changes.
@@ -155,6 +166,21 @@ mod tests {
             lie.pointer_mut(parent).unwrap()[key] = other;
             assert!(!agree(lie, view(), none()), "{path}");
         }
+    }
+
+    #[test]
+    fn what_nobody_confirmed_is_signed_only_where_nobody_can_be_asked() {
+        let (terms, view) = (serde_json::from_value(terms()).unwrap(), serde_json::from_value(view()).unwrap());
+        let modification = Modification { resource: None, end: None };
+        let approve = Approve { id: "12".parse().unwrap(), modification, note: None, seen: None, signature: None };
+        assert_eq!(may_be_signed(&approve, &terms, Some(&view), true), Ok(()));
+        assert_eq!(may_be_signed(&approve, &terms, None, false), Ok(()));
+        assert_eq!(may_be_signed(&approve, &terms, None, true), Err("nobody confirmed this approval"));
+        let other = Approve { id: "13".parse().unwrap(), ..approve };
+        assert!(
+            may_be_signed(&other, &terms, Some(&view), true).is_err()
+                && may_be_signed(&other, &terms, None, false).is_err()
+        );
     }
 
     #[test]

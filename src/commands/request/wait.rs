@@ -22,11 +22,17 @@ const POLL: Wait = Wait::from_millis(500);
 /// How long connectors have to give access before nobody waits for them any more, in seconds from its start.
 const GIVING: i64 = 30;
 
+/// When a timeout that begins now is over.
+pub fn deadline(timeout: Option<Length>) -> Option<Instant> {
+    timeout.map(|length| Instant::now() + Wait::from_secs(length.seconds().unsigned_abs()))
+}
+
 impl App {
     /// Waits for a decision and prints it. Exit 0: granted; 1: not.
     pub(super) fn wait(&mut self, filed: RequestView, timeout: Option<Length>) -> Result<u8> {
-        let decided = self.decided(filed, timeout)?;
-        let view = self.given(decided);
+        let deadline = deadline(timeout);
+        let decided = self.decided(filed, deadline)?;
+        let view = self.given(decided, deadline);
         let granted = match view.state {
             State::Active | State::Scheduled => true,
             State::Pending | State::Denied | State::Withdrawn | State::Lapsed | State::Expired | State::Revoked => {
@@ -39,11 +45,12 @@ impl App {
     }
 
     /// Waits until the connectors have given the access of a request, and warns of those that have not.
-    pub(in crate::commands) fn given(&mut self, mut view: RequestView) -> RequestView {
+    pub(in crate::commands) fn given(&mut self, mut view: RequestView, until: Option<Instant>) -> RequestView {
         self.start_reconciler();
         let began = view.grant.as_ref().map_or(self.clock, |grant| grant.starts_at);
         let left = (GIVING - self.printer.now().since(began)).clamp(0, GIVING).unsigned_abs();
-        let deadline = Instant::now() + Wait::from_secs(left);
+        let longest = Instant::now() + Wait::from_secs(left);
+        let deadline = until.map_or(longest, |until| until.min(longest));
         let mut is_said = false;
         while let Some(connector) = giving(&view)
             && Instant::now() < deadline
@@ -69,14 +76,13 @@ impl App {
         view
     }
 
-    /// Waits until a request is decided, or is still pending after the timeout.
+    /// Waits until a request is decided, or is still pending after the deadline.
     pub(in crate::commands) fn decided(
         &mut self,
         filed: RequestView,
-        timeout: Option<Length>,
+        deadline: Option<Instant>,
     ) -> Result<RequestView, Failure> {
         let id = filed.id;
-        let deadline = timeout.map(|length| Instant::now() + Wait::from_secs(length.seconds().unsigned_abs()));
         let who = &filed.approvals.waiting_on;
         self.printer.status(&format!(
             "Request {id} waits on {}; Ctrl-C stops the waiting, not the request",

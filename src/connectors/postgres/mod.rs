@@ -198,11 +198,12 @@ impl System for Postgres {
             if !revoke.is_empty() {
                 session.client.batch_execute(&revoke)?;
             }
-            if act.end_sessions {
-                end_sessions(session, login)?;
-            }
+            // The login is ended even if a session is not.
+            let ended = if act.end_sessions { end_sessions(session, login) } else { Ok(()) };
             if found.get("is_made") && (others.is_empty() || !revoke.is_empty()) {
-                end_login(session, login, role)?;
+                ended.and(end_login(session, login, role))?;
+            } else {
+                ended?;
             }
             if !others.is_empty() {
                 let others = names(&others);
@@ -275,10 +276,10 @@ fn end_sessions(session: &mut PostgresSession, login: &Login) -> Result<(), Post
         Err(error) => Err(error.into()),
     })?;
     if open > 0 {
-        return later(format!("{open} open sessions of {login} do not end"));
+        return later(format!("{login} has sessions that do not end: {open}"));
     }
     if starting > 0 {
-        return later(format!("{starting} sessions are still starting, and may be of {login}"));
+        return later(format!("sessions that are still starting, and may be of {login}: {starting}"));
     }
     Ok(())
 }

@@ -178,7 +178,7 @@ impl Scim {
         match (answer.status, id(&answer.body)) {
             (200, Some(id)) => Ok((id == name).then(|| id.to_owned())),
             // Some services refuse what can't be one of their ids.
-            (400 | 404, _) => Ok(None),
+            (400 | 404 | 405 | 410 | 422 | 501, _) => Ok(None),
             _ => Err(answer.not_done()),
         }
     }

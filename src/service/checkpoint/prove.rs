@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{sign, tree};
+use super::{last_note, sign, tree};
 use crate::domain::Malformed;
 use crate::domain::audit::Hash;
 use crate::domain::merkle;
 use crate::domain::note::{Note, TreeHead, WitnessRequest, base64};
 use crate::error::{Failure, Kind};
 use crate::protocol::{ConsistencyView, EarlierLog, ProofView};
-use crate::service::{Call, Never, Problem, Rows, Service};
+use crate::service::{Call, Callers, Never, Problem, Rows, Service};
 use crate::store::Read;
 
 const PROVE: &str = "prove entries of the audit log";
@@ -95,6 +95,39 @@ impl Call for AuditConsistency {
     }
 }
 
+/// Compares a checkpoint that was kept with the last one on record. Returns whether that one is later. Fails if the kept one is not of the
+/// beginning of this log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CompareCheckpoint {
+    pub kept: String,
+}
+
+impl Call for CompareCheckpoint {
+    const NAME: &'static str = "CompareCheckpoint";
+    const CALLERS: Callers = Callers::Keepers;
+
+    type Row = Never;
+    type Reply = bool;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<bool, Failure> {
+        let compared = service.store.read(|read| -> Result<bool, Problem> {
+            let (_, head) = kept(read, &read.log_name()?, &self.kept)?;
+            let last = last_note(read)?.and_then(|note| TreeHead::of(&note).ok());
+            // Somebody took it by hand. All its entries are looked at once the next one is recorded, and not each minute.
+            if last.is_none_or(|last| last.size < head.size) {
+                return Ok(false);
+            }
+            let (root, _) = tree(read, head.size, Vec::new())?;
+            agrees(&head, &root)?;
+            Ok(true)
+        });
+        compared.map_err(|problem| match problem {
+            Problem::Failure(failure) => failure,
+            Problem::Refusal(refusal) => refusal.into(),
+        })
+    }
+}
+
 /// Reads a checkpoint that was kept. It is of this log, and not of a longer one.
 fn kept(read: &Read<'_>, origin: &str, note: &str) -> Result<(Note, TreeHead), Problem> {
     let invalid = |why: Malformed| Failure::new(Kind::Invalid, format!("the checkpoint can't be used: {why}"));
@@ -109,14 +142,6 @@ fn kept(read: &Read<'_>, origin: &str, note: &str) -> Result<(Note, TreeHead), P
         return Err(shorter(head.size, size).into());
     }
     Ok((note, head))
-}
-
-/// The size of a checkpoint that was kept. Fails if it is not of the beginning of this log.
-pub(super) fn size_of_kept(read: &Read<'_>, note: &str) -> Result<u64, Problem> {
-    let (_, head) = kept(read, &read.log_name()?, note)?;
-    let (root, _) = tree(read, head.size, Vec::new())?;
-    agrees(&head, &root)?;
-    Ok(head.size)
 }
 
 fn agrees(head: &TreeHead, root: &Hash) -> Result<(), Problem> {
