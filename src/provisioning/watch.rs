@@ -285,6 +285,10 @@ impl Slot {
             return;
         }
         let is_other = self.unsure || self.began.as_ref().is_none_or(|(_, wanted)| *wanted != self.wanted);
+        // What is to be taken back is not left until a system that failed has rested: it needs no list.
+        if has_stale && is_other {
+            self.not_before = None;
+        }
         self.due = if has_stale || cause == Cause::Round { Some(Due::Now) } else { is_other.then_some(Due::Rested) };
     }
 

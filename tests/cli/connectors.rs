@@ -1334,6 +1334,22 @@ fn a_binding_that_can_not_be_listed_does_not_delay_the_others() {
 }
 
 #[test]
+fn what_has_ended_is_taken_back_at_once_while_nothing_can_be_listed() {
+    let doors = Doors::new(NORTH);
+    let bob = doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.fix().ok();
+    doors.program("logged", &lists_fail(&doors, ""));
+    let watching = Watching::start(&doors);
+    // The system rests for 10 seconds after its first failure, and then for 20.
+    let first = watching.lists();
+    watching.within(Duration::from_secs(30), || watching.lists() > first);
+    sleep(Duration::from_secs(1));
+    watching.quiet("alice", &["revoke", &bob]);
+    watching.within(Duration::from_secs(9), || doors.held("allowed").is_empty());
+}
+
+#[test]
 fn what_a_slow_run_gives_that_has_ended_meanwhile_is_taken_back() {
     let doors = Doors::new(NORTH);
     let slow = doors.file("slow");
