@@ -68,7 +68,7 @@ impl Connector {
         if !program.is_file() || access(&program, AccessFlags::X_OK).is_err() {
             return Err(format!("{named} is not an executable file"));
         }
-        self.command[1..].iter().flat_map(|argument| paths(argument)).try_for_each(trusted_argument)?;
+        self.command[1..].iter().flat_map(|argument| paths(argument)).try_for_each(|path| trusted_argument(&path))?;
         Ok(program)
     }
 
@@ -101,10 +101,10 @@ impl Connector {
     }
 }
 
-/// The absolute paths that an argument may mean: `/x`, and `--y=/x`.
-fn paths(argument: &str) -> impl Iterator<Item = &Path> {
+/// The paths that an argument may mean: `/x`, `--y=/x`, and `x/z`, because the program runs in `/`.
+fn paths(argument: &str) -> impl Iterator<Item = PathBuf> {
     let values = argument.match_indices('=').map(|(at, _)| &argument[at + 1..]);
-    [argument].into_iter().chain(values).map(Path::new).filter(|path| path.is_absolute())
+    [argument].into_iter().chain(values).filter(|path| path.contains('/')).map(|path| Path::new("/").join(path))
 }
 
 /// Checks what the types do not say.

@@ -1073,9 +1073,13 @@ fn a_program_whose_arguments_others_can_change_or_make_is_not_run() {
     };
     let folder = doors.file("");
     for path in ["open/settings", "open/absent", "open/absent/deeper", "sticky/absent"] {
-        for argument in
-            [format!("{folder}{path}"), format!("--settings={folder}{path}"), format!("-o=file={folder}{path}")]
-        {
+        let relative = folder.trim_start_matches('/');
+        for argument in [
+            format!("{folder}{path}"),
+            format!("--settings={folder}{path}"),
+            format!("-o=file={folder}{path}"),
+            format!("{relative}{path}"),
+        ] {
             let ran = with(&argument);
             let text = format!("{}{}", ran.out, ran.err);
             assert!(ran.code != 0 && text.contains("can be written by others"), "{argument}: {ran:?}");
@@ -1084,7 +1088,8 @@ fn a_program_whose_arguments_others_can_change_or_make_is_not_run() {
         }
     }
     assert!(!doors.path("doors.log").exists(), "nothing was run");
-    for argument in ["--settings=/etc/absent", "/nowhere/at/all", "--mode=fast", "--path=/etc"] {
+    for argument in ["--settings=/etc/absent", "/nowhere/at/all", "--mode=fast", "--path=/etc", "https://x/tmp", "a/b"]
+    {
         with(argument).ok();
     }
     doors.world.run("root", &["doctor"]).says("connectors  doors");
