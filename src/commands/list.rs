@@ -12,7 +12,7 @@ use crate::domain::name::Name;
 use crate::domain::resource::ResourceOrName;
 use crate::domain::text::Ticket;
 use crate::protocol::{ListFilter, RequestKind};
-use crate::service::List;
+use crate::service::{HasRequests, List};
 use crate::time_input;
 use crate::time_input::TypedTime;
 use crate::ui::{csv, request};
@@ -136,8 +136,12 @@ impl Run for ListArgs {
         })?;
         app.warn_all(&listed.warnings);
         if count == 0 {
-            let has_closed =
-                open_only && app.finds(List { filter: ListFilter { all: true, limit: Some(1), ..filter } })?;
+            let every = ListFilter { all: true, limit: Some(1), ..filter };
+            let has_closed = open_only
+                && match at {
+                    Some(_) => app.finds(List { filter: every })?,
+                    None => !app.printer.is_json() && app.backend()?.answer(HasRequests { filter: every })?,
+                };
             app.printer.status(match (has_closed, open_only && !narrowed) {
                 (true, _) => "No requests; `access list --all` shows the closed ones too",
                 (false, true) => "No requests; `access request` asks for access",

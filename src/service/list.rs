@@ -56,6 +56,26 @@ impl Call for List {
     }
 }
 
+/// Whether a list of today has any request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HasRequests {
+    pub filter: ListFilter,
+}
+
+impl Call for HasRequests {
+    const NAME: &'static str = "HasRequests";
+
+    type Row = Never;
+    type Reply = bool;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<bool, Failure> {
+        service.ask("list", |read, me, now| {
+            let only = only(read, &PolicyContext::default(), me, &self.filter, now)?;
+            Ok(read.has_requests(&self.filter, only.as_ref(), now)?)
+        })
+    }
+}
+
 fn list(service: &Service<'_>, filter: &ListFilter, rows: Rows<'_, RequestView>) -> Result<Listed, Failure> {
     let (only, policy, warnings, first, now) = service.ask("list", |read, me, now| {
         let policy = PolicyContext::default();

@@ -80,7 +80,7 @@ macro_rules! calls {
             extend: Extend, NeedsToExtend;
             hosts_behind: HostsBehind;
             inbox: Inbox, MarkRead, Unread;
-            list: List, Show;
+            list: HasRequests, List, Show;
             needs: Needs;
             notify: NotifyTest, Prefer, Preferences;
             outbox: Outbox, OutboxDiscard, OutboxRetry;
