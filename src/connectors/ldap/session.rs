@@ -108,8 +108,12 @@ impl LdapSession {
         let mut found = self.0.with_timeout(LIMIT).streaming_search(dn, scope, "(objectClass=*)", attributes)?;
         let mut entries = Vec::new();
         while let Some(entry) = found.next()? {
-            if Instant::now() > until || entries.len() >= ENTRIES {
+            if Instant::now() > until {
                 return Err(std::io::Error::from(ErrorKind::TimedOut).into());
+            }
+            if entries.len() >= ENTRIES {
+                let text = format!("it sends more than {ENTRIES} entries");
+                return Ok((Vec::new(), LdapResult { rc: code::SIZE_LIMIT_EXCEEDED, text, ..found.result() }));
             }
             entries.push(entry);
         }
