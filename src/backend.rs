@@ -254,7 +254,8 @@ fn only_root() -> Failure {
 
 /// Whether the configuration says how to reach a shared log.
 pub fn names_shared_log() -> bool {
-    config::log().is_ok()
+    // One that can't be used is there too.
+    config::log().map_or_else(|failure| failure.kind != Kind::Unavailable, |_| true)
 }
 
 /// Whether this is root's own place for a database, on a host that has the system user and so is to be shared.

@@ -306,7 +306,9 @@ pub fn log() -> Result<LogConfig, Failure> {
         Failure::new(Kind::Unavailable, "the configuration does not say how to reach the shared log")
             .hint("add [log] with its url to /etc/access/config.toml")
     })?;
-    found.ca_file.as_deref().map_or(Ok(()), trusted_certificates)?;
+    if let (Some(ca_file), false) = (&found.ca_file, found.allow_plain) {
+        trusted_certificates(ca_file)?;
+    }
     Ok(found)
 }
 

@@ -35,7 +35,10 @@ fn open(path: &Path) -> Result<File, Failure> {
 
 fn read(path: &Path, file: File) -> Result<Vec<u8>, Failure> {
     let mut content = Vec::new();
-    file.take(LONGEST).read_to_end(&mut content).map_err(|error| invalid(path, &error.to_string()))?;
+    file.take(LONGEST + 1).read_to_end(&mut content).map_err(|error| invalid(path, &error.to_string()))?;
+    if content.len() as u64 > LONGEST {
+        return Err(invalid(path, &format!("it is longer than {LONGEST} bytes")));
+    }
     Ok(content)
 }
 

@@ -14,6 +14,7 @@ use super::app::App;
 use super::each::{decidable, distinct, each, seen};
 use crate::completion;
 use crate::domain::duration::Duration;
+use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::resource::{Resource, ResourceOrName};
 use crate::domain::terms::{End, Modification, RequestId};
@@ -109,7 +110,10 @@ impl Run for ApproveArgs {
             return app.print_terms(self.ids[0], given, self.note);
         }
         let signature = self.signature.map(|file| sign::read(&file)).transpose()?;
-        each(app, &self.ids, seen, decidable, ask, |app, id, chosen, read| {
+        // Other terms may be theirs to approve where those on the table are not.
+        let worth_asking =
+            |view: &RequestView| decidable(view) || given != Modification::default() && view.state == State::Pending;
+        each(app, &self.ids, seen, worth_asking, ask, |app, id, chosen, read| {
             let shown = read.as_ref().filter(|read| read.is_confirmed).map(|read| &read.view);
             let seen = read.as_ref().and_then(|read| read.seen.clone());
             let approve = Approve {

@@ -202,7 +202,8 @@ fn fault(error: &ureq::Error) -> HttpFault {
         | ureq::Error::Rustls(_)
         | ureq::Error::Tls(_)
         | ureq::Error::ConnectionFailed
-        | ureq::Error::ConnectProxyFailed(_) => Blame::Elsewhere,
+        | ureq::Error::ConnectProxyFailed(_)
+        | ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => Blame::Elsewhere,
         ureq::Error::Io(error)
             if matches!(
                 error.kind(),

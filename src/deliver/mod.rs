@@ -353,9 +353,10 @@ impl RouteThread {
         let mut route_failed = false;
         // After a failure nothing else goes to the same address in this run: messages arrive in order.
         let mut failed: Vec<Address> = Vec::new();
-        // How many messages a webhook did not take since the last that it took, from one on that failed again and again. It is
-        // offered those that follow.
-        let mut doubts = 0;
+        // A webhook did not take a message again and again. It is offered those that follow.
+        let mut doubtful = false;
+        // How many it did not take since the last that it took.
+        let mut in_a_row = 0;
         while let Ok((ticket, message)) = self.messages.recv() {
             // Nothing is begun right before the deadline: cut off there, it would count as a failed attempt.
             let no_time = self.left() < self.timeout / 4 || self.over.load(Ordering::SeqCst);
@@ -363,15 +364,15 @@ impl RouteThread {
                 Outcome::NotTried { route_failed: route_failed || no_time }
             } else {
                 let (to, attempts) = (message.to.clone(), message.attempts);
-                // The first of them has all the time that a slow receiver may need. The others get less: a run has time for many.
-                let most = if doubts > 1 { self.timeout / 5 } else { self.timeout };
+                // A run has time for many of them if they get less. Some have all the time that a slow receiver may need.
+                let most = if in_a_row > 1 && in_a_row % 5 != 0 { self.timeout / 5 } else { self.timeout };
                 let outcome = self.send(message, most);
-                if matches!(to, Address::Webhook(_))
-                    && outcome.is_doubtful(if doubts > 0 { PATIENCE } else { attempts })
+                if matches!(to, Address::Webhook(_)) && outcome.is_doubtful(if doubtful { PATIENCE } else { attempts })
                 {
-                    doubts += 1;
+                    doubtful = true;
+                    in_a_row += 1;
                 } else {
-                    doubts = 0;
+                    in_a_row = 0;
                     route_failed |= outcome.stops_route();
                     if matches!(outcome, Outcome::Failed { .. } | Outcome::NotNow { .. }) {
                         failed.push(to);
@@ -395,13 +396,13 @@ impl RouteThread {
                 message.body = Body::Notifications(Box::new(only.without_words()));
                 self.transport.send(&message, most.min(self.left()))
             }
-            // A server that is down would have to refuse each part, so it is divided at once only if it was refused. A part that can't be
-            // tried in this run would leave no trace.
-            Body::Notifications(_)
-                if (blame == Blame::Content || message.attempts >= PATIENCE) && self.left() >= self.timeout =>
-            {
-                Outcome::Divide
-            }
+            // A server that is down would have to refuse each part, so it is divided at once only if it was refused.
+            Body::Notifications(_) if blame == Blame::Content || message.attempts >= PATIENCE => match outcome {
+                // The first part is still tried in this run.
+                _ if self.left() >= self.timeout / 2 => Outcome::Divide,
+                Outcome::Refused { why, .. } => Outcome::failed(why).blaming(blame),
+                failed => failed,
+            },
             Body::Notifications(_) | Body::Checkpoint(_) | Body::Json(_) => outcome,
         }
     }

@@ -286,8 +286,9 @@ impl Slot {
         }
         let is_other = self.unsure || self.began.as_ref().is_none_or(|(_, wanted)| *wanted != self.wanted);
         // What is to be taken back is not left until a system that failed has rested: it needs no list.
-        if has_stale && is_other {
-            self.not_before = None;
+        // That is no reason to let it rest longer.
+        if has_stale && is_other && self.not_before.take().is_some() {
+            self.failures = self.failures.saturating_sub(1);
         }
         self.due = if has_stale || cause == Cause::Round { Some(Due::Now) } else { is_other.then_some(Due::Rested) };
     }

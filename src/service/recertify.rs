@@ -20,7 +20,9 @@ use crate::domain::recertification::{
     Held, ItemId, ItemToReview, ItemVerdict, Recertification, RecertificationId, RecertificationItem, Selection,
 };
 use crate::domain::refusal::{RecertifyRefusal, Refusal};
-use crate::domain::request::recertify::{ItemCase, Start, close, decide, holdings, remind, reviewers, start};
+use crate::domain::request::recertify::{
+    ItemCase, Start, close, decide, holdings, may_start, remind, reviewers, start,
+};
 use crate::domain::request::submit::Ask;
 use crate::domain::request::{Request, authorize};
 use crate::domain::resource::Resource;
@@ -77,7 +79,7 @@ impl Call for StartRecertification {
 impl StartRecertification {
     fn prepare(&self, read: &Read<'_>, me: &Principal, now: Timestamp) -> Result<(Draft, Recertification), Problem> {
         // Checked before the answer reveals what there is.
-        authorize::needs_admin(me, "start a recertification", now)?;
+        may_start(me, now)?;
         self.check_names(read)?;
         let policy = PolicyContext::default();
         let about = match &self.selection {

@@ -300,6 +300,9 @@ fn no_shared_log_is_reached_by_files_that_others_can_change() {
         mode(path, 0o622);
         let ran = world.run("root", &["log", "join"]).exits(69);
         assert!(ran.err.contains(why) && ran.err.contains("can be written by others"), "{}", ran.err);
+        // It is there all the same: nobody is led to make a team.
+        let list = world.run("root", &["list"]).exits(69);
+        assert!(list.err.contains("there is no copy of the shared log"), "{}", list.err);
         mode(path, 0o644);
     }
     assert!(!world.run("root", &["log", "join"]).exits(69).err.contains("by others"));

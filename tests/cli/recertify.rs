@@ -172,6 +172,9 @@ fn nobody_reviews_their_own_access_or_what_is_for_others() {
     world.grant("grace", "role:admin", "olivia", &["--duration", "1w"]);
     start(&world, &["--due", "3d", "--group", "data"]);
     start(&world, &["--due", "3d", "--permanent"]);
+    // It would go on after her grant, and end what nobody keeps.
+    let by_grant = ["recertify", "start", "--due", "365d", "--reviewers", "member:grace,member:dave"];
+    world.run("grace", &by_grant).fails(3, "a role that was granted to you does not count to start a recertification");
     let (own, hidden) = ("nobody reviews their own access", "there is no item");
     let disabled =
         TEAM.replace("[members.heidi]\nrole = \"viewer\"", "[members.heidi]\ndisabled = true\nrole = \"viewer\"");

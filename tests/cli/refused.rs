@@ -89,8 +89,9 @@ fn a_digest_at_which_the_connection_breaks_again_and_again_is_divided() {
 
 #[test]
 fn a_digest_loses_nothing_for_one_that_is_refused() {
-    for answer in ["554 5.7.1 spam", "550 spam"] {
+    for (answer, deadline) in [("554 5.7.1 spam", "20s"), ("550 spam", "20s"), ("550 spam", "5s")] {
         let (world, mail) = wired(answer);
+        configure(&world, &[smtp(mail.port), hurry(deadline, "5s")].concat());
         world.run("alice", &["notify", "set", "all", "--digest", "daily"]).ok();
         world.pass("1h");
         for (count, login) in ["bob", "carol", "dave", "frank", "grace"].into_iter().enumerate() {
@@ -196,11 +197,12 @@ fn a_message_that_a_webhook_refuses_holds_back_the_others_for_minutes_only() {
     }
 }
 
-/// Each costs the time that an answer may take, and a run has time for six of them.
+/// Each costs the time that an answer may take, and a run has time for seven of them.
 #[test]
 fn messages_at_which_a_webhook_hangs_hold_back_the_others_for_minutes_only() {
-    let (world, web) = hooked_for("6s", "1s");
-    rule(&world, &json!({ "if": "POISON", "fault": "hang" }));
+    let (world, web) = hooked_for("20s", "3s");
+    // A receiver that takes its time: a second for each.
+    rule(&world, &json!({ "if": "POISON", "fault": "hang", "slow": 1 }));
     for login in ["bob", "carol", "dave", "grace", "heidi"] {
         poison(&world, login);
     }
@@ -213,6 +215,22 @@ fn messages_at_which_a_webhook_hangs_hold_back_the_others_for_minutes_only() {
     let taken = taken(&web, has_poison);
     assert_eq!(taken.len(), 2, "{taken:?}");
     assert_eq!(world.rows("SELECT count(*) FROM outbox WHERE passed"), ["10"], "{taken:?}");
+}
+
+#[test]
+fn messages_between_those_that_a_webhook_refuses_are_not_held_back_by_each() {
+    let (world, web) = hooked();
+    rule(&world, &json!({ "if": "POISON", "status": 403 }));
+    for (bad, good) in [("bob", "carol"), ("dave", "frank"), ("grace", "heidi")] {
+        poison(&world, bad);
+        ask(&world, good, &["--reason", "work"]);
+    }
+    for wait in ["1s", "72s", "6m"] {
+        assert_eq!(taken(&web, has_poison), []);
+        world.pass(wait);
+        world.run("root", &["deliver"]).exits(1);
+    }
+    assert_eq!(taken(&web, has_poison).len(), 6);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use access::error::Kind;
 
+use crate::ADMIN;
+
 use crate::model::{Happened, Model, Stands};
 use crate::team::{Basis, EVER, VIEWER};
 
@@ -97,7 +99,7 @@ impl Model {
         length: i64,
         now: i64,
     ) -> Vec<Kind> {
-        if !self.is_admin(who, now) {
+        if !self.is_admin(who, now) || self.team.base(who) < ADMIN {
             return vec![Kind::Refused];
         }
         let there = |named: &&str| match named.split_once(':').unwrap() {

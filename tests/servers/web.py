@@ -3,8 +3,8 @@
 usage: web.py LOG RULES [CERT KEY]
 
 The rules, read at each request, by path: {"/hook": {"status": 503, "headers": {"Retry-After": "30"}, "body": "…",
-"fault": "hang" | "close" | "drip" | "half", "if": "POISON"}}. Without a rule, or if the body has not the text of "if": 200, and
-{"ok": true}.
+"fault": "hang" | "close" | "drip" | "half", "if": "POISON", "slow": SECONDS}}. Without a rule, or if the body has not the text of
+"if": 200, and {"ok": true}.
 """
 import json
 import ssl
@@ -35,6 +35,7 @@ class Handler(BaseHTTPRequestHandler):
         if os.path.exists(sys.argv[2]):
             with open(sys.argv[2]) as file:
                 rule = json.load(file).get(self.path, {})
+        time.sleep(rule.get("slow", 0))
         if rule.get("if", "") not in body:
             rule = {}
         fault = rule.get("fault")

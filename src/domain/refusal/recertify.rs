@@ -18,6 +18,7 @@ pub enum RecertifyRefusal {
     TooManyItems { count: usize, most: usize },
     DueTooSoon,
     DueTooLate,
+    StartsByGrant,
     NobodyReviews { items: Vec<String> },
     OwnItem { id: ItemId },
     NeedsItemReviewer { id: ItemId, reviewers: Vec<String> },
@@ -33,7 +34,8 @@ impl RecertifyRefusal {
             RecertifyRefusal::DueTooSoon | RecertifyRefusal::DueTooLate | RecertifyRefusal::TooManyItems { .. } => {
                 RefusalKind::Usage
             }
-            RecertifyRefusal::NobodyReviews { .. }
+            RecertifyRefusal::StartsByGrant
+            | RecertifyRefusal::NobodyReviews { .. }
             | RecertifyRefusal::OwnItem { .. }
             | RecertifyRefusal::NeedsItemReviewer { .. } => RefusalKind::Refused,
             RecertifyRefusal::NoSuchRecertification { .. }
@@ -58,6 +60,9 @@ impl RecertifyRefusal {
             }
             RecertifyRefusal::DueTooSoon => "the due time is at least an hour ahead".to_owned(),
             RecertifyRefusal::DueTooLate => "the due time is at most a year ahead".to_owned(),
+            RecertifyRefusal::StartsByGrant => {
+                "a role that was granted to you does not count to start a recertification, only your role in the team file".to_owned()
+            }
             RecertifyRefusal::NobodyReviews { items } => {
                 let more = items.len().saturating_sub(NAMED);
                 let more = if more > 0 { format!(", and {more} more") } else { String::new() };
@@ -107,6 +112,7 @@ impl RecertifyRefusal {
             RecertifyRefusal::NothingHeld { .. }
             | RecertifyRefusal::DueTooSoon
             | RecertifyRefusal::DueTooLate
+            | RecertifyRefusal::StartsByGrant
             | RecertifyRefusal::ItemOver { .. } => Vec::new(),
         }
     }

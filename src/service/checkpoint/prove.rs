@@ -112,8 +112,13 @@ impl Call for CompareCheckpoint {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<bool, Failure> {
         let compared = service.store.read(|read| -> Result<bool, Problem> {
             let (_, head) = kept(read, &read.log_name()?, &self.kept)?;
-            let last = last_note(read)?.and_then(|note| TreeHead::of(&note).ok());
-            // Somebody took it by hand. All its entries are looked at once the next one is recorded, and not each minute.
+            let last = last_note(read)?;
+            // Another run may have just kept it.
+            if last.as_ref().is_some_and(|last| last.to_string() == self.kept) {
+                return Ok(false);
+            }
+            let last = last.and_then(|note| TreeHead::of(&note).ok());
+            // Somebody took it by hand. It is compared when the next one is recorded, and not each minute.
             if last.is_none_or(|last| last.size < head.size) {
                 return Ok(false);
             }
