@@ -2,8 +2,8 @@
 //! first use, once per command.
 
 use crate::domain::policy::judge::{self, Judgement};
-use crate::domain::policy::matching;
 use crate::domain::policy::other_grants::{OtherGrant, OtherGrants};
+use crate::domain::policy::{longest, matching};
 use crate::domain::request::{Request, Verdict, vote};
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use super::provisioned::Bound;
 use crate::domain::catalog::CatalogItem;
 use crate::domain::grant::Grant;
 use crate::domain::member::Assignee;
-use crate::domain::name::Name;
+use crate::domain::name::{Name, RuleName};
 use crate::domain::policy::demand::Requirement;
 use crate::domain::policy::opened::Proposal;
 use crate::domain::policy::rule::Rule;
@@ -125,16 +125,16 @@ impl PolicyContext {
         }
     }
 
-    /// Whether a rule counts a request for this resource towards its `max_per_day`.
-    pub fn counts(
+    /// Which of these rules count a request for this resource towards their `max_per_day`.
+    pub fn counting(
         &self,
         read: &Read<'_>,
-        rule: &Rule,
+        rules: &[Rule],
         requester: &Principal,
         resource: &Resource,
         now: Timestamp,
-    ) -> Result<bool, Error> {
-        Ok(matching::is_counted(rule, requester, resource, &self.reach(read, resource)?, now))
+    ) -> Result<BTreeSet<RuleName>, Error> {
+        Ok(matching::counting(rules, requester, resource, &self.reach(read, resource)?, now))
     }
 
     fn usable(&self, read: &Read<'_>) -> Result<&Team, Error> {
@@ -164,7 +164,7 @@ impl PolicyContext {
         let mut judged = self.judge(read, request, terms, now)?;
         if judged.judgement.forbids_length(terms) {
             let fits = |rules: &[Rule], asked: Proposal<'_>, granted: Option<Proposal<'_>>| {
-                judge::longest_allowed(rules, asked, granted, request.emergency)
+                longest::longest_allowed(rules, asked, granted, request.emergency)
             };
             judged.judgement.fits = self.with_cases(read, request, (terms, &judged.requester), now, fits)?;
         }

@@ -3,10 +3,11 @@
 use crate::domain::quota::{self, EDITED, EMERGENCIES, FILED, PENDING, UNREVIEWED};
 use crate::domain::request::emergency::reviews_owed;
 use crate::domain::request::{Request, authorize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::policy_context::{Judged, PolicyContext};
 use super::{Problem, review};
+use crate::domain::name::RuleName;
 use crate::domain::policy::rule::Rule;
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{LimitRefusal, Refusal};
@@ -108,45 +109,30 @@ fn within(
     let mut filed = read.filed_for(&judged.requester, day_ago)?;
     filed.extend(read.edits_for(&judged.requester, day_ago)?);
     filed.retain(|filed| filed.own || !only_own);
+    // What a resource opens can be much, so it is looked at once for all rules.
+    let mut counting: BTreeMap<&Resource, BTreeSet<RuleName>> = BTreeMap::new();
+    for filed in &filed {
+        for resource in filed.resources() {
+            if !counting.contains_key(resource) {
+                counting.insert(resource, policy.counting(read, rules, &judged.requester, resource, now)?);
+            }
+        }
+    }
     for rule in rules {
-        within_rule(read, policy, rule, &filed, judged, now)?;
+        let Some(most) = rule.max_per_day else { continue };
+        let counts = |filed: &&Filed| {
+            let mut resources = filed.resources();
+            rule.is_about(filed.emergency) && resources.any(|resource| counting[resource].contains(&rule.name))
+        };
+        let times = filed.iter().filter(counts).map(|filed| filed.at);
+        if let Some(next) = quota::next(times, most as usize, FILED.within, now) {
+            let requester = judged.requester.name.clone();
+            return Err(
+                Refusal::from(LimitRefusal::TooManyByRule { rule: rule.name.clone(), most, requester, next }).into()
+            );
+        }
     }
     Ok(())
-}
-
-/// Whether a rule's `max_per_day` leaves room for one more request.
-fn within_rule(
-    read: &Read<'_>,
-    policy: &PolicyContext,
-    rule: &Rule,
-    filed: &[Filed],
-    judged: &Judged,
-    now: Timestamp,
-) -> Result<(), Problem> {
-    let Some(most) = rule.max_per_day else { return Ok(()) };
-    let mut times = Vec::new();
-    let mut known: BTreeMap<&Resource, bool> = BTreeMap::new();
-    for filed in filed.iter().filter(|filed| rule.is_about(filed.emergency)) {
-        let mut counts = false;
-        for resource in [Some(&filed.resource), filed.granted.as_ref()].into_iter().flatten() {
-            let matches = match known.get(resource) {
-                Some(matches) => *matches,
-                None => policy.counts(read, rule, &judged.requester, resource, now)?,
-            };
-            known.insert(resource, matches);
-            counts |= matches;
-        }
-        if counts {
-            times.push(filed.at);
-        }
-    }
-    match quota::next(times, most as usize, FILED.within, now) {
-        None => Ok(()),
-        Some(next) => {
-            let requester = judged.requester.name.clone();
-            Err(Refusal::from(LimitRefusal::TooManyByRule { rule: rule.name.clone(), most, requester, next }).into())
-        }
-    }
 }
 
 /// Whether somebody may take another emergency. Nobody takes one for somebody else, so `filed` has all that they took.

@@ -27,6 +27,13 @@ pub struct Filed {
     pub own: bool,
 }
 
+impl Filed {
+    /// What was asked for, and what was granted.
+    pub fn resources(&self) -> impl Iterator<Item = &Resource> {
+        [Some(&self.resource), self.granted.as_ref()].into_iter().flatten()
+    }
+}
+
 /// Actions that are counted and that only the log has.
 #[derive(Debug, Clone, Copy)]
 pub enum Act {

@@ -26,7 +26,7 @@ use super::violation::{Breach, Violation};
 use crate::domain::duration::Length;
 use crate::domain::member::Assignee;
 use crate::domain::name::RuleName;
-use crate::domain::terms::{End, Terms};
+use crate::domain::terms::Terms;
 use crate::domain::text::{Text, Ticket};
 
 /// A rule that matches, and why.
@@ -133,44 +133,6 @@ pub fn judge<'r>(
     }
 }
 
-/// The longest length that no rule's `max_duration` forbids in the place of the one that would be granted. None: it is
-/// not the length that is forbidden, or every length is.
-///
-/// What counts together with a length never shrinks as the length grows, so halving finds it.
-pub fn longest_allowed(
-    rules: &[Rule],
-    asked: Proposal<'_>,
-    granted: Option<Proposal<'_>>,
-    emergency: bool,
-) -> Option<Length> {
-    let limits: Vec<Rule> = rules.iter().filter(|rule| rule.max_duration.is_some()).cloned().collect();
-    let case = granted.unwrap_or(asked);
-    let is_allowed = |seconds: i64| {
-        let length = Length::from_seconds(seconds).ok()?;
-        let terms = Terms { end: End::After(length), ..case.terms.clone() };
-        let judged = Proposal { terms: &terms, ..case };
-        let judgement = match granted {
-            Some(_) => judge(&limits, asked, Some(judged), emergency),
-            None => judge(&limits, judged, None, emergency),
-        };
-        (!judgement.forbids_length(&terms)).then_some(length)
-    };
-    let own = case.terms.ends_at(case.now).map(|end| end.since(case.terms.starts_at(case.now)));
-    let mut too_long = own.unwrap_or(Length::HOUR.seconds());
-    let mut longest = is_allowed(too_long);
-    if own.is_some() && longest.is_some() {
-        return None;
-    }
-    while longest.map_or(0, Length::seconds) + 1 < too_long {
-        let middle = too_long.midpoint(longest.map_or(0, Length::seconds));
-        match is_allowed(middle) {
-            Some(length) => longest = Some(length),
-            None => too_long = middle,
-        }
-    }
-    longest
-}
-
 impl Judgement {
     fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.matched.iter().map(|matched| &matched.rule)
@@ -271,7 +233,7 @@ impl Judgement {
 
 impl MatchedRule {
     /// The limit that the length goes beyond, if it does.
-    fn too_long(&self) -> Option<Length> {
+    pub(super) fn too_long(&self) -> Option<Length> {
         self.rule.max_duration.filter(|most| self.counted.is_longer_than(*most))
     }
 }

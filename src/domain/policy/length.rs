@@ -60,32 +60,30 @@ impl Opened<'_> {
         if covered(intervals(), starts_at, ends_at) {
             return own;
         }
-        let near = |(from, to): (i64, i64), grant: &OtherGrant| {
-            let gap = (from - end(grant)).max(grant.starts_at.unix() - to);
-            gap <= 0 || gap < cooldown
-        };
-        let mut span = (starts_at, ends_at);
-        let mut with: Vec<&OtherGrant> = Vec::new();
-        loop {
-            let (joined, apart): (Vec<&OtherGrant>, Vec<&OtherGrant>) =
-                others.iter().copied().partition(|grant| near(span, grant));
-            if joined.is_empty() {
-                break;
+        // In the order of their starts: what comes too late after all before it begins a new row. There can be many.
+        let mut spans: Vec<(i64, i64, Option<&OtherGrant>)> =
+            others.iter().map(|grant| (grant.starts_at.unix(), end(grant), Some(*grant))).collect();
+        spans.push((starts_at, ends_at, None));
+        spans.sort_by_key(|(from, ..)| *from);
+        let mut row: Vec<(i64, i64, Option<&OtherGrant>)> = Vec::new();
+        let mut last = i64::MIN;
+        for span in spans {
+            let gap = span.0.saturating_sub(last);
+            if gap > 0 && gap >= cooldown {
+                if row.iter().any(|(.., grant)| grant.is_none()) {
+                    break;
+                }
+                row.clear();
             }
-            for grant in &joined {
-                span = (span.0.min(grant.starts_at.unix()), span.1.max(end(grant)));
-            }
-            with.extend(joined);
-            others = apart;
+            last = last.max(span.1);
+            row.push(span);
         }
-        if with.iter().any(|grant| grant.ends_at.is_none()) {
-            return CountedLength { seconds: None, with: with.iter().map(|grant| grant.request).collect() };
-        }
-        let mut intervals: Vec<(i64, i64)> = with.iter().map(|grant| (grant.starts_at.unix(), end(grant))).collect();
-        intervals.push((starts_at, ends_at));
-        let mut requests: Vec<RequestId> = with.iter().map(|grant| grant.request).collect();
+        let with = || row.iter().filter_map(|(.., grant)| *grant);
+        let mut requests: Vec<RequestId> = with().map(|grant| grant.request).collect();
         requests.sort();
-        CountedLength { seconds: Some(measure(intervals)), with: requests }
+        let is_permanent = with().any(|grant| grant.ends_at.is_none());
+        let seconds = (!is_permanent).then(|| measure(row.iter().map(|(from, to, _)| (*from, *to)).collect()));
+        CountedLength { seconds, with: requests }
     }
 
     pub(super) fn own_length(&self) -> CountedLength {

@@ -10,6 +10,7 @@ use super::rule::{Match, Rule};
 use crate::domain::catalog::{CatalogItem, Environment};
 use crate::domain::duration::Length;
 use crate::domain::member::Assignee;
+use crate::domain::name::RuleName;
 use crate::domain::principal::Principal;
 use crate::domain::resource::Resource;
 use crate::domain::terms::{End, Terms};
@@ -150,16 +151,17 @@ impl Opened<'_> {
     }
 }
 
-/// Whether the rule counts a request for this resource towards its `max_per_day`. `reach`: the resource, and after it
+/// Which of these rules count a request for this resource towards their `max_per_day`. `reach`: the resource, and after it
 /// everything else that a grant of it lets its holder use.
-pub fn is_counted(
-    rule: &Rule,
+pub fn counting(
+    rules: &[Rule],
     requester: &Principal,
     resource: &Resource,
     reach: &[CatalogItem],
     now: Timestamp,
-) -> bool {
+) -> BTreeSet<RuleName> {
     let (held, end) = (OtherGrants::default(), End::Never);
     let terms = Terms { resource: resource.clone(), end, start: None };
-    Opened::by(Proposal { requester, terms: &terms, reach, held: &held, now }).is_counted_by(rule)
+    let opened = Opened::by(Proposal { requester, terms: &terms, reach, held: &held, now });
+    rules.iter().filter(|rule| opened.is_counted_by(rule)).map(|rule| rule.name.clone()).collect()
 }

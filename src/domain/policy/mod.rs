@@ -4,6 +4,7 @@ pub mod default_demand;
 pub mod demand;
 pub mod judge;
 pub mod length;
+pub mod longest;
 pub mod matching;
 pub mod opened;
 pub mod other_grants;
