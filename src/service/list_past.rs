@@ -64,8 +64,12 @@ fn own(me: &Principal) -> VisibleTo {
 /// How many approvals a request that was pending still needed depends on what else was live. One at least.
 fn view(request: Request, at: Timestamp) -> RequestView {
     let pending = request.state(at) == State::Pending;
+    let counted: Vec<bool> = request.decisions.iter().map(|decision| decision.counts).collect();
     let mut view = RequestView::at(request, &[], at);
     if pending {
+        for (decision, counts) in view.decisions.iter_mut().zip(counted) {
+            decision.counts = counts;
+        }
         view.approvals.need = view.approvals.have + 1;
         view.approvals.requirements.iter_mut().for_each(|it| it.need = it.have + 1);
     }

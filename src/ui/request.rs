@@ -150,7 +150,8 @@ fn by_whom(view: &RequestView) -> String {
 /// For a pending request, who can decide; for any other, who decided, or that a rule did.
 fn waiting_on_or_decided_by(view: &RequestView) -> String {
     if view.state == State::Pending {
-        return some_names(&view.approvals.waiting_on);
+        // Whom it waited for at a moment of the past is not known.
+        return if view.at.is_some() { "-".to_owned() } else { some_names(&view.approvals.waiting_on) };
     }
     if view.grant.as_ref().is_some_and(|grant| grant.by_rule.is_some()) {
         return if view.emergency { "emergency".to_owned() } else { "a rule".to_owned() };

@@ -190,3 +190,22 @@ fn a_clock_that_was_ahead_makes_nothing_true_before_its_time() {
     // carol's access was revoked before 12:00, though by a clock that showed a later time.
     assert_eq!((may("carol", "2026-11-24 12:30"), may("bob", "2026-11-24 12:30")), (1, 1));
 }
+
+#[test]
+fn an_approval_that_counted_then_counts_in_the_past() {
+    let rule = "\n[[rules]]\nname = \"two\"\nmatch = { resources = [\"target:orders-db\"] }\napprovers = [\"role:admin\"]\napprovals = 2\n";
+    let world = World::sample();
+    world.apply("olivia", &format!("{TEAM}{rule}")).ok();
+    let id = world.request("bob", "target:orders-db", &["--duration", "4h"]);
+    world.run("alice", &["approve", &id]).ok();
+    world.pass("1m");
+    let then = ["list", "--at", START];
+    let now = world.json("olivia", &["list"])[0].clone();
+    let row = world.json("olivia", &then)[0].clone();
+    let of = |row: &Value| (row["approvals"]["have"].clone(), row["decisions"][0]["counts"].clone());
+    assert_eq!(of(&row), of(&now), "{row}");
+    assert_eq!(of(&row).1, true);
+    // Whom it waited for then is not known.
+    let shown = world.run("olivia", &then).ok().out;
+    assert!(!shown.contains("nobody"), "{shown}");
+}
