@@ -236,7 +236,7 @@ pub fn only(
         return Ok(None);
     }
     let mut also = read.reviews_owed()?;
-    if policy.names_anybody(read)? {
+    if policy.names(read, me, now)? {
         for request in read.pending_requests(now)? {
             if sees(read, policy, me, &request, now)? {
                 also.push(request.id);

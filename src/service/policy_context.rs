@@ -14,7 +14,7 @@ use crate::domain::catalog::CatalogItem;
 use crate::domain::grant::Grant;
 use crate::domain::member::Assignee;
 use crate::domain::name::{Name, RuleName};
-use crate::domain::policy::demand::Requirement;
+use crate::domain::policy::demand::{Requirement, RoleBasis};
 use crate::domain::policy::opened::Proposal;
 use crate::domain::policy::rule::Rule;
 use crate::domain::principal::Principal;
@@ -147,9 +147,12 @@ impl PolicyContext {
         }
     }
 
-    /// Whether any rule could name a member who is not an admin.
-    pub fn names_anybody(&self, read: &Read<'_>) -> Result<bool, Error> {
-        let names = |rule: &Rule| !rule.approvers.is_empty() || !rule.escalate_to.is_empty();
+    /// Whether any rule names this person. If none does, no pending request has to be judged for them.
+    pub fn names(&self, read: &Read<'_>, person: &Principal, now: Timestamp) -> Result<bool, Error> {
+        let names = |rule: &Rule| {
+            let named = rule.approvers.iter().chain(&rule.escalate_to).cloned().collect();
+            Requirement::one_of(named).is_met_by(person, RoleBasis::Effective, now)
+        };
         Ok(self.has_rules(read)? && read.rules()?.iter().any(names))
     }
 
