@@ -254,8 +254,7 @@ fn only_root() -> Failure {
 
 /// Whether the configuration says how to reach a shared log.
 pub fn names_shared_log() -> bool {
-    // One that can't be used is there too.
-    config::log().map_or_else(|failure| failure.kind != Kind::Unavailable, |_| true)
+    config::names_log()
 }
 
 /// Whether this is root's own place for a database, on a host that has the system user and so is to be shared.

@@ -312,6 +312,14 @@ pub fn log() -> Result<LogConfig, Failure> {
     Ok(found)
 }
 
+/// Whether the configuration has a section about the shared log, also one that can't be used.
+pub fn names_log() -> bool {
+    let system = read_system(&system()).unwrap_or_default();
+    let own = if system.socket.is_some() { None } else { folders().ok() };
+    let own = own.and_then(|folders| read_own(&folders.config_dir().join("config.toml")).ok());
+    own.and_then(|own| own.log).or(system.log).is_some()
+}
+
 /// Fails if somebody else can change which certificates are trusted.
 pub fn trusted_certificates(ca_file: &Path) -> Result<(), Failure> {
     trusted(ca_file).map(|_| ()).map_err(|why| {
