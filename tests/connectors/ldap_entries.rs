@@ -1,12 +1,10 @@
 //! An entry for each grant, which slapd deletes by itself (its overlay dds).
 
-use std::io::{Read as _, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::directory::Directory;
-use crate::faults::serve;
 use crate::meanwhile::held_meanwhile;
 use crate::{Connector, act, assert_done, assert_says, holders, list, run, wait_until};
 
@@ -216,35 +214,4 @@ fn a_directory_that_is_down_or_restarted() {
     running.end();
     directory.restart();
     assert_eq!(listed(&connector), ["bob", "carol"]);
-}
-
-/// A message of LDAP. No part of it is longer than 127 bytes.
-fn message(id: u8, operation: u8, content: &[u8]) -> Vec<u8> {
-    let [all, part] = [content.len() + 5, content.len()].map(|length| u8::try_from(length).unwrap());
-    [&[0x30, all, 0x02, 0x01, id, operation, part], content].concat()
-}
-
-#[test]
-fn a_directory_that_sends_entries_without_end_is_left_with_its_reason() {
-    let port = serve(|mut stream| {
-        let mut request = [0; 4096];
-        while let Ok(1..) = stream.read(&mut request) {
-            // After the tag and a length of one byte, and the tag and length of the number.
-            let (id, operation) = (request[4], request[5]);
-            let done = b"\x0a\x01\x00\x04\x00\x04\x00";
-            let answer = match operation {
-                0x60 => message(id, 0x61, done),
-                0x63 => message(id, 0x64, b"\x04\x04cn=x\x30\x00").repeat(100_001),
-                _ => return,
-            };
-            let _ = stream.write_all(&answer);
-        }
-    });
-    let folder = tempfile::tempdir().unwrap();
-    let password = crate::private_file(&folder.path().join("password"), "sesame");
-    let url = format!("ldap://127.0.0.1:{port}");
-    let words =
-        ["ldap", "--url", &url, "--allow-plain", "--bind-dn", "cn=x", "--entry-class", "account", "--password-file"];
-    let connector = Connector::new(&words).and(&[password.to_str().unwrap()]);
-    assert_says(&connector.one(list("container", &[ORDERS])), "failed", "it sends more than 100000 entries");
 }
