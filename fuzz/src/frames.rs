@@ -44,9 +44,9 @@ macro_rules! calls {
 calls! {
     AcceptClock ApprovalToSign Approve Audit AuditCheckpoint AuditConsistency
     AuditExport AuditExportRaw AuditProve AuditSignature AuditVerify Backup
-    CancelRecertification Check CheckpointKeys CloseSessions Complete DecideItem
+    CancelRecertification Check CheckpointKeys CloseSessions CompareCheckpoint Complete DecideItem
     Deliver Deny DesiredAccess Doctor EditRequest Expire
-    Extend FetchJournal Find HolderOfKey Holdings HostsBehind
+    Extend FetchJournal Find HasRequests HolderOfKey Holdings HostsBehind
     Inbox IssueCertificate JudgeSessions LeaseConnector List LogPosition
     MarkRead Needs NeedsToExtend NotifyTest OpenSession OpenSessions
     Outbox OutboxDiscard OutboxRetry PeriodReport Prefer Preferences
