@@ -160,11 +160,11 @@ pub fn findings(backend: Option<&Backend>) -> Vec<FindingView> {
     found
 }
 
-/// Why nothing is given or taken back, whatever the connectors do. None: it is, or its journal belongs to another user.
+/// Why nothing is given or taken back by any connector, such as after a restore. None: it is, or the journal belongs to another user.
 fn stopped(backend: &Backend) -> Option<Failure> {
     let journal = backend.journal().ok()?;
     let looked = || -> Result<Option<Failure>, Failure> {
-        // To look makes no journal.
+        // Opening a journal would create it.
         let known = if journal.exists() { Journal::open(&journal)?.position()? } else { None };
         let continues = desired(backend, known.clone())?.state.continues;
         Ok((!continues).then(|| restored(known.as_ref())))

@@ -285,8 +285,8 @@ impl Slot {
             return;
         }
         let is_other = self.unsure || self.began.as_ref().is_none_or(|(_, wanted)| *wanted != self.wanted);
-        // What is to be taken back is not left until a system that failed has rested: it needs no list.
-        // That is no reason to let it rest longer.
+        // A revoke needs no list, so it does not wait until a system that failed has rested. If it fails too, the system does not
+        // rest longer for it.
         if has_stale && is_other && self.not_before.take().is_some() {
             self.failures = self.failures.saturating_sub(1);
         }

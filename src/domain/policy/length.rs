@@ -60,7 +60,7 @@ impl Opened<'_> {
         if covered(intervals(), starts_at, ends_at) {
             return own;
         }
-        // In the order of their starts: what comes too late after all before it begins a new row. There can be many.
+        // In the order of their starts. One that begins too long after the end of all before it begins a new row.
         let mut spans: Vec<(i64, i64, Option<&OtherGrant>)> =
             others.iter().map(|grant| (grant.starts_at.unix(), end(grant), Some(*grant))).collect();
         spans.push((starts_at, ends_at, None));
